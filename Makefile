@@ -1,0 +1,37 @@
+# The same verbs at home and in CI. `make run` and `make test` need nothing but a fresh clone.
+
+UV = $(shell command -v uv 2>/dev/null || echo .tools/bin/uv)
+PY = .venv/bin/python
+# One place for compiled Rust, so that cargo, the wheel and the editable install share it.
+export CARGO_TARGET_DIR ?= $(CURDIR)/native/target
+ARGS ?=
+
+.PHONY: run test build style types unit foreign crash fuzz wheel bench clean
+
+run: ## builds what is missing and serves: name server and broker in one process
+	@tools/setup.sh run
+	@$(UV) sync --quiet --no-dev
+	@$(UV) run --no-sync pyromq standalone $(ARGS)
+
+test: ## everything: style, types, contracts, unit, foreign clients, crash, fuzz, wheel
+	@tools/setup.sh test
+	@$(UV) sync --quiet
+	@$(PY) tools/run_tests.py all
+
+build: ## the native engine, and the package installed for editing
+	@tools/setup.sh run
+	@$(UV) sync
+
+style types unit foreign crash fuzz wheel: ## one part of `make test`
+	@tools/setup.sh test
+	@$(UV) sync --quiet
+	@$(PY) tools/run_tests.py $@
+
+bench: ## the native load generator against our broker; ARGS="--servers pyromq,apache" for both sides
+	@tools/setup.sh run
+	@$(UV) sync --quiet
+	@cd bench/load && cargo build --release --quiet
+	@$(PY) -m bench.measure --label local $(ARGS)
+
+clean:
+	rm -rf .venv dist native/target bench/load/target tests/foreign/java/target tests/foreign/go/bin

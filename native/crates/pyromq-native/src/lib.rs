@@ -1,0 +1,21 @@
+//! What Python may see of the Rust engine: thin classes over `rmqlog` and `rmqwire`.
+use pyo3::prelude::*;
+
+mod engine;
+mod wire;
+
+/// The Cargo profile this module was built with: `release` or `debug`.
+#[pyfunction]
+fn build_profile() -> &'static str {
+    if cfg!(debug_assertions) { "debug" } else { "release" }
+}
+
+#[pymodule]
+mod _native {
+    #[pymodule_export]
+    use super::build_profile;
+    #[pymodule_export]
+    use super::engine::LogEngine;
+    #[pymodule_export]
+    use super::wire::{FieldWriter, FrameReader, decode_batch, decode_records, encode_head};
+}

@@ -1,0 +1,402 @@
+//! The commit log: one byte string in segment files of equal size.
+//!
+//! Appends of a turn are collected in one buffer and put into the files by [`CommitLog::write`], one
+//! pwrite per touched segment. Roll rule (Apache's `DefaultAppendMessageCallback`): a record that would
+//! leave less than 8 bytes in its segment goes to the next one, and a blank record fills the rest.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::disk::{Disk, DiskFile};
+use crate::error::{failed, failed_at, is_full, Result, StoreError};
+use crate::file_cache::{FileCache, FileKey};
+use crate::record::{encode_blank, BLANK_SIZE};
+use crate::segment::{file_name, SegmentMaker};
+
+/// Bytes one turn may collect before it is written.
+pub const TURN_SIZE_MAX: usize = 256 << 20;
+/// A turn buffer larger than this is given back after its turn.
+const TURN_SIZE_KEPT: usize = 4 << 20;
+
+struct Segment {
+    base: u64,
+    file: Arc<dyn DiskFile>,
+    /// Position up to which disk space is known to be reserved.
+    reserved: u64,
+}
+
+/// The part of a turn that goes into one segment.
+struct Piece {
+    base: u64,
+    file: Arc<dyn DiskFile>,
+    /// Log position of its first byte.
+    log_offset: u64,
+    /// Where its bytes begin in the turn buffer; they end where the next piece's begin.
+    from: usize,
+}
+
+/// Bytes a failed write may have left behind the log's end.
+struct Leftover {
+    file: Arc<dyn DiskFile>,
+    base: u64,
+    at: u64,
+    len: u64,
+}
+
+/// What a write touched, for the flusher.
+pub type Written = Vec<(PathBuf, Arc<dyn DiskFile>)>;
+
+/// Why a write failed, and whether the disk is merely full.
+pub struct WriteFailed {
+    pub error: StoreError,
+    pub is_full: bool,
+}
+
+pub struct CommitLog {
+    disk: Arc<dyn Disk>,
+    dir: PathBuf,
+    segment_size: u64,
+    reserve_ahead: u64,
+    /// First position still on disk.
+    min: u64,
+    written: u64,
+    appended: u64,
+    current: Option<Segment>,
+    maker: SegmentMaker,
+    turn: Vec<u8>,
+    pieces: Vec<Piece>,
+    leftovers: Vec<Leftover>,
+}
+
+impl CommitLog {
+    /// A log whose segments reach from `min` to `end`; the files were looked at by recovery.
+    pub fn open(
+        disk: Arc<dyn Disk>,
+        dir: PathBuf,
+        segment_size: u64,
+        reserve_ahead: u64,
+        min: u64,
+        end: u64,
+    ) -> Result<CommitLog> {
+        let maker = SegmentMaker::start(Arc::clone(&disk), dir.clone(), segment_size)
+            .map_err(|error| failed("start the segment maker", &dir, &error))?;
+        let mut log = CommitLog {
+            disk,
+            dir,
+            segment_size,
+            reserve_ahead,
+            min,
+            written: end,
+            appended: end,
+            current: None,
+            maker,
+            turn: Vec::new(),
+            pieces: Vec::new(),
+            leftovers: Vec::new(),
+        };
+        let base = log.base_of(end);
+        if log.disk.exists(&log.path_of(base)) {
+            log.current = Some(log.open_segment(base)?);
+        } else {
+            log.maker.order(base);
+        }
+        log.order_next();
+        Ok(log)
+    }
+
+    pub fn min(&self) -> u64 {
+        self.min
+    }
+
+    pub fn written(&self) -> u64 {
+        self.written
+    }
+
+    pub fn appended(&self) -> u64 {
+        self.appended
+    }
+
+    pub fn segment_size(&self) -> u64 {
+        self.segment_size
+    }
+
+    pub fn base_of(&self, log_offset: u64) -> u64 {
+        log_offset - log_offset % self.segment_size
+    }
+
+    pub fn path_of(&self, log_offset: u64) -> PathBuf {
+        self.dir.join(file_name(self.base_of(log_offset)))
+    }
+
+    fn open_segment(&self, base: u64) -> Result<Segment> {
+        let path = self.path_of(base);
+        let file = self
+            .disk
+            .open(&path)
+            .map_err(|error| failed("open", &path, &error))?;
+        Ok(Segment {
+            base,
+            file,
+            reserved: 0,
+        })
+    }
+
+    /// Asks for the next segment once the current one is mostly used.
+    fn order_next(&self) {
+        if let Some(current) = &self.current {
+            if self.appended - current.base > self.segment_size / 10 * 7 {
+                self.maker.order(current.base + self.segment_size);
+            }
+        }
+    }
+
+    /// Finds room for `size` bytes in one segment and answers the log position they will have. A roll
+    /// adds the blank record to the turn.
+    pub fn place(&mut self, size: usize) -> Result<u64> {
+        if (size + BLANK_SIZE) as u64 > self.segment_size {
+            return Err(StoreError::Illegal(format!(
+                "record of {size} bytes does not fit into a segment of {} bytes",
+                self.segment_size
+            )));
+        }
+        if self.turn.len() + size > TURN_SIZE_MAX {
+            return Err(StoreError::Failed(format!(
+                "more than {TURN_SIZE_MAX} bytes appended before a write"
+            )));
+        }
+        let base = self.base_of(self.appended);
+        let room = base + self.segment_size - self.appended;
+        if (size + BLANK_SIZE) as u64 > room {
+            let next = base + self.segment_size;
+            let segment = self.take_segment(next)?;
+            if self.pieces.is_empty() {
+                self.begin_piece()?;
+            }
+            encode_blank(room, &mut self.turn);
+            self.appended = next;
+            self.current = Some(segment);
+            self.begin_piece()?;
+        } else if self.pieces.is_empty() {
+            if self
+                .current
+                .as_ref()
+                .is_none_or(|current| current.base != base)
+            {
+                self.current = Some(self.take_segment(base)?);
+            }
+            self.begin_piece()?;
+        }
+        Ok(self.appended)
+    }
+
+    fn take_segment(&self, base: u64) -> Result<Segment> {
+        let file = self
+            .maker
+            .take(base)
+            .map_err(|error| failed("create", &self.dir.join(file_name(base)), &error))?;
+        Ok(Segment {
+            base,
+            file,
+            reserved: 0,
+        })
+    }
+
+    fn begin_piece(&mut self) -> Result<()> {
+        let Some(current) = &self.current else {
+            return Err(StoreError::Failed("no segment to write into".to_string()));
+        };
+        self.pieces.push(Piece {
+            base: current.base,
+            file: Arc::clone(&current.file),
+            log_offset: self.appended,
+            from: self.turn.len(),
+        });
+        Ok(())
+    }
+
+    /// The turn buffer; what is added is made part of the log by [`CommitLog::added`].
+    pub fn turn(&mut self) -> &mut Vec<u8> {
+        &mut self.turn
+    }
+
+    pub fn added(&mut self, size: usize) {
+        self.appended += size as u64;
+    }
+
+    pub fn has_turn(&self) -> bool {
+        !self.pieces.is_empty()
+    }
+
+    /// Puts the turn into the files: all of it, or (after an error) none of it counts.
+    pub fn write(&mut self) -> std::result::Result<Written, WriteFailed> {
+        let pieces = std::mem::take(&mut self.pieces);
+        let mut touched = Written::with_capacity(pieces.len());
+        let answer = self.write_pieces(&pieces, &mut touched);
+        self.turn.clear();
+        if self.turn.capacity() > TURN_SIZE_KEPT {
+            self.turn = Vec::new();
+        }
+        match answer {
+            Ok(()) => {
+                self.written = self.appended;
+                self.order_next();
+                Ok(touched)
+            }
+            Err(failure) => {
+                self.fall_back(&pieces);
+                // Best done at once; if the disk refuses, the next write tries again before its own.
+                drop(self.clear_leftovers());
+                Err(failure)
+            }
+        }
+    }
+
+    /// Takes the turn back unwritten.
+    pub fn discard(&mut self) {
+        let pieces = std::mem::take(&mut self.pieces);
+        self.turn.clear();
+        self.fall_back(&pieces);
+    }
+
+    fn fall_back(&mut self, pieces: &[Piece]) {
+        self.appended = self.written;
+        let base = self.base_of(self.written);
+        if self
+            .current
+            .as_ref()
+            .is_some_and(|current| current.base != base)
+        {
+            let earlier = pieces.first().filter(|piece| piece.base == base);
+            self.current = earlier.map(|piece| Segment {
+                base,
+                file: Arc::clone(&piece.file),
+                reserved: 0,
+            });
+        }
+    }
+
+    fn write_pieces(
+        &mut self,
+        pieces: &[Piece],
+        touched: &mut Written,
+    ) -> std::result::Result<(), WriteFailed> {
+        self.clear_leftovers()?;
+        for (number, piece) in pieces.iter().enumerate() {
+            let to = pieces
+                .get(number + 1)
+                .map_or(self.turn.len(), |next| next.from);
+            let len = (to - piece.from) as u64;
+            self.reserve(piece, piece.log_offset + len)?;
+            let at = piece.log_offset - piece.base;
+            let leftover = Leftover {
+                file: Arc::clone(&piece.file),
+                base: piece.base,
+                at,
+                len,
+            };
+            self.leftovers.push(leftover);
+            piece
+                .file
+                .write_at(&self.turn[piece.from..to], at)
+                .map_err(|short| {
+                    let path = self.path_of(piece.base);
+                    WriteFailed {
+                        is_full: is_full(&short.source),
+                        error: failed_at("write", &path, at + short.written as u64, &short.source),
+                    }
+                })?;
+            touched.push((self.path_of(piece.base), Arc::clone(&piece.file)));
+        }
+        self.leftovers.clear();
+        Ok(())
+    }
+
+    /// Reserves disk space up to `end` and `reserve_ahead` bytes more, within the piece's segment.
+    fn reserve(&mut self, piece: &Piece, end: u64) -> std::result::Result<(), WriteFailed> {
+        let path = self.path_of(piece.base);
+        let Some(current) = self
+            .current
+            .as_mut()
+            .filter(|current| current.base == piece.base)
+        else {
+            return Ok(()); // the rest of a segment that is being left; it was reserved before
+        };
+        if end <= current.reserved {
+            return Ok(());
+        }
+        let from = current.reserved.max(piece.log_offset);
+        let to = (end + self.reserve_ahead).min(piece.base + self.segment_size);
+        let at = from - piece.base;
+        piece
+            .file
+            .allocate(at, to - from)
+            .map_err(|source| WriteFailed {
+                is_full: is_full(&source),
+                error: failed_at("reserve space", &path, at, &source),
+            })?;
+        current.reserved = to;
+        Ok(())
+    }
+
+    /// Makes the bytes of failed writes zero again: behind the end there must be nothing that could
+    /// later pass for a record.
+    fn clear_leftovers(&mut self) -> std::result::Result<(), WriteFailed> {
+        while let Some(leftover) = self.leftovers.last() {
+            leftover
+                .file
+                .zero(leftover.at, leftover.len)
+                .map_err(|source| WriteFailed {
+                    is_full: is_full(&source),
+                    error: failed_at("clear", &self.path_of(leftover.base), leftover.at, &source),
+                })?;
+            if let Some(current) = &mut self.current {
+                current.reserved = 0; // clearing may have given the space back
+            }
+            self.leftovers.pop();
+        }
+        Ok(())
+    }
+
+    /// Reads written bytes; they must lie in one segment.
+    pub fn read_at(&self, cache: &mut FileCache, buffer: &mut [u8], log_offset: u64) -> Result<()> {
+        let base = self.base_of(log_offset);
+        let at = log_offset - base;
+        let file = self.file_of(cache, base)?;
+        let got = file
+            .read_at(buffer, at)
+            .map_err(|error| failed_at("read", &self.path_of(base), at, &error))?;
+        if got < buffer.len() {
+            return Err(StoreError::Failed(format!(
+                "{}: read at byte {at}: the file ends after {got} of {} bytes",
+                self.path_of(base).display(),
+                buffer.len()
+            )));
+        }
+        Ok(())
+    }
+
+    fn file_of(&self, cache: &mut FileCache, base: u64) -> Result<Arc<dyn DiskFile>> {
+        if let Some(current) = self.current.as_ref().filter(|current| current.base == base) {
+            return Ok(Arc::clone(&current.file));
+        }
+        if let Some(file) = cache.get(FileKey::Segment(base)) {
+            return Ok(file);
+        }
+        let path = self.path_of(base);
+        let file = self
+            .disk
+            .open(&path)
+            .map_err(|error| failed("open", &path, &error))?;
+        cache.put(FileKey::Segment(base), Arc::clone(&file));
+        Ok(file)
+    }
+
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Ends the segment maker; a segment it made ahead stays, empty, as Apache leaves it too.
+    pub fn stop(&mut self) {
+        self.maker.stop();
+    }
+}

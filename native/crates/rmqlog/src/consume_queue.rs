@@ -1,0 +1,553 @@
+//! Consume queues: for each queue of a topic, the log positions of its messages in order.
+//!
+//! A unit has 20 bytes: `i64 log offset | i32 size | i64 tag hash` (Apache's `ConsumeQueue`). Files of a
+//! queue have one size and are named by their first byte's position in the queue. Units are collected
+//! in memory behind what the files hold, merged into reads, and written in batches by the persister;
+//! what a crash loses of them is rebuilt from the log.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::byte_queue::ByteQueue;
+use crate::disk::{Disk, DiskFile};
+use crate::error::{failed, failed_at, Result, StoreError};
+use crate::file_cache::{FileCache, FileKey};
+use crate::queue_unit::{Unit, UNIT_SIZE};
+use crate::segment::file_name;
+
+/// Unwritten units of all queues together may use this much memory; then appends are refused.
+pub const TAILS_SIZE_MAX: usize = 256 << 20;
+/// Queue ids below this find their queue by index.
+const DENSE_IDS: i32 = 1024;
+
+/// One queue of a topic. Offsets count units.
+pub struct Queue {
+    pub topic: Arc<str>,
+    pub id: i32,
+    /// First unit that points into the log.
+    pub min: i64,
+    /// One past the last committed unit.
+    pub count: i64,
+    /// The offset the next append gets: `count` plus what is appended and not yet committed.
+    pub next: i64,
+    /// One past the last unit the files hold.
+    persisted: i64,
+    /// Units from `persisted` up to `count`.
+    tail: ByteQueue,
+    is_dirty: bool,
+    has_arrival: bool,
+    /// Its topic was dropped: appends on their way no longer enter it.
+    pub is_dropped: bool,
+}
+
+/// Units on their way into one file.
+pub struct UnitWrite {
+    pub queue: u32,
+    pub path: PathBuf,
+    pub file: Arc<dyn DiskFile>,
+    pub at: u64,
+    pub bytes: Vec<u8>,
+    /// One past the last unit once the write is done.
+    pub upto: i64,
+}
+
+#[derive(Default)]
+struct Topic {
+    /// Queue number by queue id; `u32::MAX` where there is none.
+    dense: Vec<u32>,
+    sparse: HashMap<i32, u32>,
+}
+
+impl Topic {
+    fn find(&self, id: i32) -> Option<u32> {
+        if (0..DENSE_IDS).contains(&id) {
+            self.dense
+                .get(id as usize)
+                .copied()
+                .filter(|&number| number != u32::MAX)
+        } else {
+            self.sparse.get(&id).copied()
+        }
+    }
+
+    fn add(&mut self, id: i32, number: u32) {
+        if (0..DENSE_IDS).contains(&id) {
+            let index = id as usize;
+            if self.dense.len() <= index {
+                self.dense.resize(index + 1, u32::MAX);
+            }
+            self.dense[index] = number;
+        } else {
+            self.sparse.insert(id, number);
+        }
+    }
+
+    fn numbers(&self) -> Vec<u32> {
+        let dense = self
+            .dense
+            .iter()
+            .copied()
+            .filter(|&number| number != u32::MAX);
+        dense.chain(self.sparse.values().copied()).collect()
+    }
+}
+
+/// All queues of a store. A queue is known by its number, which is never given to another one.
+pub struct QueueTable {
+    disk: Arc<dyn Disk>,
+    dir: PathBuf,
+    units_per_file: i64,
+    topics: HashMap<Arc<str>, Topic>,
+    queues: Vec<Queue>,
+    dirty: Vec<u32>,
+    arrivals: Vec<u32>,
+    tails_size: usize,
+    /// Files made since the last sync: their names are not safe yet.
+    created: Vec<PathBuf>,
+}
+
+impl QueueTable {
+    pub fn new(disk: Arc<dyn Disk>, dir: PathBuf, file_size: u64) -> QueueTable {
+        QueueTable {
+            disk,
+            dir,
+            units_per_file: (file_size / UNIT_SIZE as u64) as i64,
+            topics: HashMap::new(),
+            queues: Vec::new(),
+            dirty: Vec::new(),
+            arrivals: Vec::new(),
+            tails_size: 0,
+            created: Vec::new(),
+        }
+    }
+
+    pub fn find(&self, topic: &str, id: i32) -> Option<u32> {
+        self.topics.get(topic)?.find(id)
+    }
+
+    /// The queue's number; a new queue is empty and begins at 0.
+    pub fn find_or_add(&mut self, topic: &str, id: i32) -> u32 {
+        if let Some(number) = self.find(topic, id) {
+            return number;
+        }
+        let name: Arc<str> = match self.topics.get_key_value(topic) {
+            Some((name, _)) => Arc::clone(name),
+            None => Arc::from(topic),
+        };
+        let number = self.queues.len() as u32;
+        self.queues.push(Queue {
+            topic: Arc::clone(&name),
+            id,
+            min: 0,
+            count: 0,
+            next: 0,
+            persisted: 0,
+            tail: ByteQueue::default(),
+            is_dirty: false,
+            has_arrival: false,
+            is_dropped: false,
+        });
+        self.topics.entry(name).or_default().add(id, number);
+        number
+    }
+
+    pub fn queue(&self, number: u32) -> &Queue {
+        &self.queues[number as usize]
+    }
+
+    pub fn queue_mut(&mut self, number: u32) -> &mut Queue {
+        &mut self.queues[number as usize]
+    }
+
+    /// Numbers of all queues that are not dropped.
+    pub fn numbers(&self) -> Vec<u32> {
+        self.topics.values().flat_map(Topic::numbers).collect()
+    }
+
+    /// Ids of the topic's queues that hold or held messages, ascending.
+    pub fn ids(&self, topic: &str) -> Vec<i32> {
+        let Some(topic) = self.topics.get(topic) else {
+            return Vec::new();
+        };
+        let mut ids: Vec<i32> = topic
+            .numbers()
+            .into_iter()
+            .map(|number| self.queue(number))
+            .filter(|queue| queue.count > 0)
+            .map(|queue| queue.id)
+            .collect();
+        ids.sort_unstable();
+        ids
+    }
+
+    pub fn tails_size(&self) -> usize {
+        self.tails_size
+    }
+
+    pub fn queue_dir(&self, number: u32) -> PathBuf {
+        let queue = self.queue(number);
+        self.dir.join(&*queue.topic).join(queue.id.to_string())
+    }
+
+    fn file_base(&self, offset: i64) -> i64 {
+        offset - offset % self.units_per_file
+    }
+
+    fn file_path(&self, number: u32, base: i64) -> PathBuf {
+        self.queue_dir(number)
+            .join(file_name(base as u64 * UNIT_SIZE as u64))
+    }
+
+    /// States what the files of a queue hold, as recovery found it.
+    pub fn set_persisted(&mut self, number: u32, min: i64, count: i64) {
+        let queue = self.queue_mut(number);
+        debug_assert!(queue.tail.is_empty());
+        queue.min = min;
+        queue.count = count;
+        queue.next = count;
+        queue.persisted = count;
+    }
+
+    /// Adds the unit of the message with this queue offset. Offsets below `count` are there already; a
+    /// jump is filled with blank units.
+    pub fn push(&mut self, number: u32, queue_offset: i64, unit: Unit) {
+        let file_base = self.file_base(queue_offset);
+        let queue = &mut self.queues[number as usize];
+        if queue_offset < queue.count {
+            return;
+        }
+        let before = queue.tail.len();
+        if queue.count == 0 && queue_offset > 0 {
+            // A queue whose first messages are gone begins in the file of its first one.
+            queue.persisted = file_base;
+            queue.count = file_base;
+            queue.min = queue_offset;
+        }
+        for _ in queue.count..queue_offset {
+            queue.tail.push(&Unit::BLANK.encode());
+        }
+        queue.tail.push(&unit.encode());
+        queue.count = queue_offset + 1;
+        queue.next = queue.next.max(queue.count);
+        self.tails_size += queue.tail.len() - before;
+        if !queue.is_dirty {
+            queue.is_dirty = true;
+            self.dirty.push(number);
+        }
+    }
+
+    /// Notes that the queue became longer, for [`QueueTable::take_arrivals`].
+    pub fn arrived(&mut self, number: u32) {
+        let queue = &mut self.queues[number as usize];
+        if !queue.has_arrival {
+            queue.has_arrival = true;
+            self.arrivals.push(number);
+        }
+    }
+
+    pub fn take_arrivals(&mut self) -> Vec<u32> {
+        let numbers = std::mem::take(&mut self.arrivals);
+        for &number in &numbers {
+            self.queues[number as usize].has_arrival = false;
+        }
+        numbers
+            .into_iter()
+            .filter(|&number| !self.queue(number).is_dropped)
+            .collect()
+    }
+
+    fn open_file(
+        &self,
+        cache: &mut FileCache,
+        number: u32,
+        base: i64,
+    ) -> Result<Arc<dyn DiskFile>> {
+        let key = FileKey::Queue(number, base as u64);
+        if let Some(file) = cache.get(key) {
+            return Ok(file);
+        }
+        let path = self.file_path(number, base);
+        let file = self
+            .disk
+            .open(&path)
+            .map_err(|error| failed("open", &path, &error))?;
+        cache.put(key, Arc::clone(&file));
+        Ok(file)
+    }
+
+    fn create_file(
+        &mut self,
+        cache: &mut FileCache,
+        number: u32,
+        base: i64,
+    ) -> Result<Arc<dyn DiskFile>> {
+        let key = FileKey::Queue(number, base as u64);
+        if let Some(file) = cache.get(key) {
+            return Ok(file);
+        }
+        let path = self.file_path(number, base);
+        let dir = self.queue_dir(number);
+        if !self.disk.exists(&dir) {
+            self.disk
+                .create_dir_all(&dir)
+                .map_err(|error| failed("create", &dir, &error))?;
+        }
+        let file = self
+            .disk
+            .create(&path)
+            .map_err(|error| failed("create", &path, &error))?;
+        let size = self.units_per_file as u64 * UNIT_SIZE as u64;
+        if file
+            .len()
+            .map_err(|error| failed("look at", &path, &error))?
+            != size
+        {
+            file.set_len(size)
+                .map_err(|error| failed("set the length of", &path, &error))?;
+            self.created.push(path);
+        }
+        cache.put(key, Arc::clone(&file));
+        Ok(file)
+    }
+
+    /// Units from `from` on, at most `limit`, encoded, into `out`; from files and memory alike.
+    pub fn read_units(
+        &self,
+        cache: &mut FileCache,
+        number: u32,
+        from: i64,
+        limit: usize,
+        out: &mut Vec<u8>,
+    ) -> Result<()> {
+        out.clear();
+        let queue = self.queue(number);
+        let to = queue.count.min(from + limit as i64);
+        let mut at = from;
+        while at < to {
+            if at >= queue.persisted {
+                let start = (at - queue.persisted) as usize * UNIT_SIZE;
+                let end = (to - queue.persisted) as usize * UNIT_SIZE;
+                out.extend_from_slice(queue.tail.get(start..end));
+                return Ok(());
+            }
+            let base = self.file_base(at);
+            let part_end = to.min(queue.persisted).min(base + self.units_per_file);
+            let start = out.len();
+            out.resize(start + (part_end - at) as usize * UNIT_SIZE, 0);
+            let place = (at - base) as u64 * UNIT_SIZE as u64;
+            let file = self.open_file(cache, number, base)?;
+            let got = file
+                .read_at(&mut out[start..], place)
+                .map_err(|error| failed_at("read", &self.file_path(number, base), place, &error))?;
+            if got < out.len() - start {
+                return Err(StoreError::Failed(format!(
+                    "{}: read at byte {place}: the file is too short",
+                    self.file_path(number, base).display()
+                )));
+            }
+            at = part_end;
+        }
+        Ok(())
+    }
+
+    pub fn unit(&self, cache: &mut FileCache, number: u32, offset: i64) -> Result<Unit> {
+        let mut bytes = Vec::with_capacity(UNIT_SIZE);
+        self.read_units(cache, number, offset, 1, &mut bytes)?;
+        if bytes.len() < UNIT_SIZE {
+            return Err(StoreError::Failed(format!(
+                "{}: no unit {offset}",
+                self.queue_dir(number).display()
+            )));
+        }
+        Ok(Unit::decode(&bytes))
+    }
+
+    /// Queues with unwritten units; they count as clean from now on.
+    pub fn take_dirty(&mut self) -> Vec<u32> {
+        let numbers = std::mem::take(&mut self.dirty);
+        for &number in &numbers {
+            self.queues[number as usize].is_dirty = false;
+        }
+        numbers
+    }
+
+    /// Counts a queue as dirty again: its units are tried later.
+    pub fn mark_dirty(&mut self, number: u32) {
+        let queue = &mut self.queues[number as usize];
+        if !queue.is_dropped && !queue.is_dirty && !queue.tail.is_empty() {
+            queue.is_dirty = true;
+            self.dirty.push(number);
+        }
+    }
+
+    /// A copy of a queue's first unwritten units, with the file they go to: at most `size_max` bytes, and
+    /// none that come after `upto`. `None` if there are none.
+    pub fn write_of(
+        &mut self,
+        cache: &mut FileCache,
+        number: u32,
+        upto: i64,
+        size_max: usize,
+    ) -> Result<Option<UnitWrite>> {
+        let queue = self.queue(number);
+        let from = queue.persisted;
+        let base = self.file_base(from);
+        let upto = upto
+            .min(queue.count)
+            .min(base + self.units_per_file)
+            .min(from + (size_max / UNIT_SIZE).max(1) as i64);
+        if queue.is_dropped || from >= upto {
+            return Ok(None);
+        }
+        let file = self.create_file(cache, number, base)?;
+        let size = (upto - from) as usize * UNIT_SIZE;
+        Ok(Some(UnitWrite {
+            queue: number,
+            path: self.file_path(number, base),
+            file,
+            at: (from - base) as u64 * UNIT_SIZE as u64,
+            bytes: self.queue(number).tail.get(0..size).to_vec(),
+            upto,
+        }))
+    }
+
+    /// Files made since the last call.
+    pub fn take_created(&mut self) -> Vec<PathBuf> {
+        std::mem::take(&mut self.created)
+    }
+
+    /// The write is in its file: its units leave memory.
+    pub fn was_written(&mut self, write: &UnitWrite) {
+        let queue = &mut self.queues[write.queue as usize];
+        if queue.is_dropped || write.upto <= queue.persisted {
+            return;
+        }
+        let size = (write.upto - queue.persisted) as usize * UNIT_SIZE;
+        queue.tail.drop_front(size);
+        queue.persisted = write.upto;
+        self.tails_size -= size;
+    }
+
+    /// Takes the topic's queues out of the table; answers their numbers.
+    pub fn drop_topic(&mut self, topic: &str) -> Vec<u32> {
+        let Some(topic) = self.topics.remove(topic) else {
+            return Vec::new();
+        };
+        let numbers = topic.numbers();
+        for &number in &numbers {
+            let queue = &mut self.queues[number as usize];
+            queue.is_dropped = true;
+            self.tails_size -= queue.tail.len();
+            queue.tail.clear();
+        }
+        self.dirty.retain(|number| !numbers.contains(number));
+        numbers
+    }
+
+    /// Cuts a queue behind its first `count` units, in memory and in its files.
+    pub fn cut(&mut self, cache: &mut FileCache, number: u32, count: i64) -> Result<()> {
+        self.clear_files_behind(cache, number, count)?;
+        let queue = &mut self.queues[number as usize];
+        let kept = ((count - queue.persisted).max(0) as usize * UNIT_SIZE).min(queue.tail.len());
+        self.tails_size -= queue.tail.len() - kept;
+        queue.tail.truncate(kept);
+        queue.persisted = queue.persisted.min(count);
+        queue.count = count;
+        queue.next = count;
+        queue.min = queue.min.min(count);
+        Ok(())
+    }
+
+    /// Makes everything behind the first `count` units of a queue's files zero; files that would hold
+    /// nothing go.
+    pub fn clear_files_behind(
+        &mut self,
+        cache: &mut FileCache,
+        number: u32,
+        count: i64,
+    ) -> Result<()> {
+        let dir = self.queue_dir(number);
+        let file_size = self.units_per_file as u64 * UNIT_SIZE as u64;
+        let keep = count.max(0) as u64 * UNIT_SIZE as u64;
+        let entries = self
+            .disk
+            .list(&dir)
+            .map_err(|error| failed("list", &dir, &error))?;
+        cache.forget_queue(number);
+        for entry in entries.iter().filter(|entry| !entry.is_dir) {
+            let Some(base) = crate::segment::base_of(&entry.name) else {
+                continue;
+            };
+            let path = dir.join(&entry.name);
+            if base >= keep {
+                self.disk
+                    .remove_file(&path)
+                    .map_err(|error| failed("remove", &path, &error))?;
+            } else if base + file_size > keep {
+                let file = self
+                    .disk
+                    .open(&path)
+                    .map_err(|error| failed("open", &path, &error))?;
+                file.zero(keep - base, base + file_size - keep)
+                    .map_err(|error| failed_at("clear", &path, keep - base, &error))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes all files of a queue and their directory.
+    pub fn remove_files(&mut self, cache: &mut FileCache, number: u32) -> Result<()> {
+        cache.forget_queue(number);
+        let dir = self.queue_dir(number);
+        let entries = self
+            .disk
+            .list(&dir)
+            .map_err(|error| failed("list", &dir, &error))?;
+        for entry in entries.iter().filter(|entry| !entry.is_dir) {
+            let path = dir.join(&entry.name);
+            self.disk
+                .remove_file(&path)
+                .map_err(|error| failed("remove", &path, &error))?;
+        }
+        for dir in dir.ancestors().take(2) {
+            if self
+                .disk
+                .list(dir)
+                .map_err(|error| failed("list", dir, &error))?
+                .is_empty()
+                && self.disk.exists(dir)
+            {
+                self.disk
+                    .remove_dir(dir)
+                    .map_err(|error| failed("remove", dir, &error))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Every queue that has messages: topic, id, one past the newest unit.
+    pub fn all(&self) -> Vec<(&str, i32, i64)> {
+        let mut all: Vec<(&str, i32, i64)> = self
+            .numbers()
+            .into_iter()
+            .map(|number| self.queue(number))
+            .filter(|queue| queue.count > 0)
+            .map(|queue| (&*queue.topic, queue.id, queue.count))
+            .collect();
+        all.sort_unstable();
+        all
+    }
+
+    pub fn units_per_file(&self) -> i64 {
+        self.units_per_file
+    }
+
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+}
+
+#[cfg(test)]
+#[path = "consume_queue_tests.rs"]
+mod tests;

@@ -1,0 +1,306 @@
+//! The store as one object: what Python's `Engine` protocol asks for, over the parts of this crate.
+//!
+//! Positions only rise: appended ≥ written ≥ flushed; commit is `written` (ASYNC_FLUSH) or `flushed`
+//! (SYNC_FLUSH). Queue units, index entries and arrivals follow commit and nothing else, so what a
+//! reader has seen cannot be taken back by a failed write. The flusher only announces; commit itself
+//! moves when the caller's thread next comes by ([`State::collect`]).
+
+use std::os::fd::RawFd;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use crate::disk::{Disk, Held};
+use crate::error::{failed, Result, StoreError};
+use crate::event::Event;
+use crate::marker::Marker;
+use crate::open;
+use crate::persist::{persist, Persister, Progress};
+use crate::record::{self, Message};
+use crate::settings::Settings;
+use crate::state::State;
+
+/// How far the log has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Positions {
+    pub appended: u64,
+    pub written: u64,
+    pub flushed: u64,
+    pub commit: u64,
+}
+
+/// Where a message will be once `commit` reaches `end`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Appended {
+    pub queue_offset: i64,
+    pub log_offset: u64,
+    pub end: u64,
+    pub store_timestamp_ms: i64,
+}
+
+/// What the caller's thread and the persister share.
+pub struct Shared {
+    pub disk: Arc<dyn Disk>,
+    pub settings: Settings,
+    state: Mutex<State>,
+    progress: Mutex<Progress>,
+    /// Why the persister's last round failed, if it did; it tries again.
+    persist_failure: Mutex<Option<String>>,
+}
+
+impl Shared {
+    pub fn new(disk: Arc<dyn Disk>, settings: Settings, state: State) -> Shared {
+        Shared {
+            disk,
+            settings,
+            state: Mutex::new(state),
+            progress: Mutex::new(Progress::new(Marker::default())),
+            persist_failure: Mutex::new(None),
+        }
+    }
+
+    pub fn set_progress(&self, progress: Progress) {
+        *self.progress() = progress;
+    }
+
+    pub fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn progress(&self) -> MutexGuard<'_, Progress> {
+        self.progress.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn note_persist(&self, error: Option<StoreError>) {
+        let mut failure = self
+            .persist_failure
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        *failure = error.map(|error| error.to_string());
+    }
+}
+
+/// Threads and holds that end with the store.
+struct Running {
+    persister: Persister,
+    _lock: Box<dyn Held>,
+}
+
+/// An open store.
+pub struct Engine {
+    shared: Arc<Shared>,
+    event: Arc<Event>,
+    running: Mutex<Option<Running>>,
+    notes: Vec<String>,
+}
+
+impl Engine {
+    /// Opens or makes the store under `settings.root`.
+    pub fn open(disk: Arc<dyn Disk>, settings: Settings) -> Result<Engine> {
+        if let Some(problem) = settings.problem() {
+            return Err(StoreError::Illegal(problem));
+        }
+        let event = Event::new().map_err(|error| failed("eventfd", &settings.root, &error))?;
+        let event = Arc::new(event);
+        let interval = Duration::from_millis(settings.flush_interval_consume_queue_ms.max(1));
+        let opened = open::open(disk, settings, &event)?;
+        let shared = Arc::new(opened.shared);
+        let persister = Persister::start(Arc::clone(&shared), interval)?;
+        let running = Running {
+            persister,
+            _lock: opened.lock,
+        };
+        Ok(Engine {
+            shared,
+            event,
+            running: Mutex::new(Some(running)),
+            notes: opened.notes,
+        })
+    }
+
+    /// What the start found and mended, for the log.
+    pub fn notes(&self) -> &[String] {
+        &self.notes
+    }
+
+    pub(crate) fn settings(&self) -> &Settings {
+        &self.shared.settings
+    }
+
+    pub(crate) fn state(&self) -> MutexGuard<'_, State> {
+        self.shared.state()
+    }
+
+    /// The state with the flusher's news taken, of a store that is not closed.
+    pub(crate) fn current(&self) -> Result<MutexGuard<'_, State>> {
+        let mut state = self.state();
+        state.check_open()?;
+        state.collect(self.settings());
+        Ok(state)
+    }
+
+    /// Readable when the flusher has news; see [`Engine::collect`].
+    pub fn descriptor(&self) -> RawFd {
+        self.event.descriptor()
+    }
+
+    /// Takes the flusher's news: moves `flushed` and, with SYNC_FLUSH, `commit`.
+    pub fn collect(&self) {
+        self.event.quiet();
+        self.state().collect(self.settings());
+    }
+
+    pub fn append(&self, topic: &str, message: &Message<'_>, now_ms: i64) -> Result<Appended> {
+        self.state().append(self.settings(), topic, message, now_ms)
+    }
+
+    /// All items of a request batch or none; the place of the first with the end of the last, and
+    /// every item's log offset. `message` carries what the items share.
+    pub fn append_batch(
+        &self,
+        topic: &str,
+        batch: &[u8],
+        message: &Message<'_>,
+        now_ms: i64,
+    ) -> Result<(Appended, Vec<u64>)> {
+        self.state()
+            .append_batch(self.settings(), topic, batch, message, now_ms)
+    }
+
+    /// Ends a turn.
+    pub fn write(&self) -> Result<()> {
+        self.state().write(self.settings())
+    }
+
+    pub fn positions(&self) -> Positions {
+        let mut state = self.state();
+        state.collect(self.settings());
+        state.positions()
+    }
+
+    /// Why the store takes no more writes, if so.
+    pub fn failure(&self) -> Option<String> {
+        let mut state = self.state();
+        state.collect(self.settings());
+        state.failure()
+    }
+
+    /// Why queue units or index entries could not be written last time, if so. Nothing is lost by it
+    /// as long as memory for them lasts.
+    pub fn persist_failure(&self) -> Option<String> {
+        self.shared
+            .persist_failure
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// Queues that grew by commit since the last call: topic, queue id, one past the newest message.
+    pub fn take_arrivals(&self) -> Vec<(Arc<str>, i32, i64)> {
+        let mut state = self.state();
+        state.collect(self.settings());
+        let numbers = state.queues.take_arrivals();
+        let arrival = |number| {
+            let queue = state.queues.queue(number);
+            (Arc::clone(&queue.topic), queue.id, queue.count)
+        };
+        numbers.into_iter().map(arrival).collect()
+    }
+
+    /// First readable offset and one past the last; zeros for a queue without messages.
+    pub fn queue_range(&self, topic: &str, queue_id: i32) -> (i64, i64) {
+        let mut state = self.state();
+        state.collect(self.settings());
+        match state.queues.find(topic, queue_id) {
+            Some(number) => {
+                let queue = state.queues.queue(number);
+                (queue.min, queue.count)
+            }
+            None => (0, 0),
+        }
+    }
+
+    pub fn queue_ids(&self, topic: &str) -> Vec<i32> {
+        let mut state = self.state();
+        state.collect(self.settings());
+        state.queues.ids(topic)
+    }
+
+    /// Records indexed under the key within the times, oldest first, and the store time and log offset
+    /// of the index's newest entry.
+    pub fn query_key(
+        &self,
+        topic: &str,
+        key: &str,
+        count_max: usize,
+        begin_ms: i64,
+        end_ms: i64,
+    ) -> Result<(Vec<Vec<u8>>, i64, u64)> {
+        let mut state = self.current()?;
+        let state = &mut *state;
+        let hash = record::java_hash(record::java_hash(0, topic.as_bytes()), b"#");
+        let hash = crate::index_format::key_hash(record::java_hash(hash, key.as_bytes()));
+        let found = state
+            .index
+            .find(&mut state.cache, hash, count_max, begin_ms, end_ms)?;
+        let mut records = Vec::with_capacity(found.len());
+        for log_offset in found {
+            records.extend(state.record_at(log_offset)?);
+        }
+        let (timestamp_ms, log_offset) = state.index.last();
+        Ok((records, timestamp_ms, log_offset))
+    }
+
+    /// Forgets all queues of a topic; its records stay in the log and enter no queue again.
+    pub fn drop_topic(&self, topic: &str) -> Result<()> {
+        let mut state = self.current()?;
+        state.drop_topic(topic, &*self.shared.disk, &self.settings().root)
+    }
+
+    /// The clean stop: everything written and synced, noted as such, `abort` removed. What fails keeps
+    /// `abort`, so that the next start looks closely.
+    pub fn close(&self) -> Result<()> {
+        let running = self
+            .running
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        let Some(mut running) = running else {
+            return Ok(());
+        };
+        let written = {
+            let mut state = self.state();
+            let written = state.write(self.settings());
+            state.stop(self.settings());
+            written
+        };
+        running.persister.stop();
+        written?;
+        if let Some(failure) = self.state().failure() {
+            return Err(StoreError::Failed(failure));
+        }
+        let mut progress = self.shared.progress();
+        persist(&self.shared, &mut progress, true)?;
+        let root = &self.settings().root;
+        let abort = root.join("abort");
+        let disk = &self.shared.disk;
+        disk.remove_file(&abort)
+            .map_err(|error| failed("remove", &abort, &error))?;
+        disk.sync_dir(root)
+            .map_err(|error| failed("sync", root, &error))
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        // Without close() this looks like a crash to the next start, which is what it is.
+        let running = self
+            .running
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        self.state().stop(self.settings());
+        if let Some(mut running) = running {
+            running.persister.stop();
+        }
+    }
+}

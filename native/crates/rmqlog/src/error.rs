@@ -1,0 +1,51 @@
+//! What can go wrong, by whose fault it is.
+
+use std::fmt;
+use std::io;
+use std::path::Path;
+
+/// Why the store could not do what it was asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StoreError {
+    /// The disk's fault while running; what waited for it was not stored.
+    Failed(String),
+    /// The message's fault: over a limit or not what it claims to be.
+    Illegal(String),
+    /// Files that contradict themselves; nothing was changed.
+    Damaged(String),
+    /// Another process, or this one, has the directory open.
+    Occupied(String),
+}
+
+pub type Result<T> = std::result::Result<T, StoreError>;
+
+impl fmt::Display for StoreError {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            StoreError::Failed(text)
+            | StoreError::Illegal(text)
+            | StoreError::Damaged(text)
+            | StoreError::Occupied(text) => out.write_str(text),
+        }
+    }
+}
+
+impl std::error::Error for StoreError {}
+
+/// `verb` on `path` at byte `at` ended with `source`; the text names file, offset and errno.
+pub fn failed_at(verb: &str, path: &Path, at: u64, source: &io::Error) -> StoreError {
+    StoreError::Failed(format!("{}: {verb} at byte {at}: {source}", path.display()))
+}
+
+/// `verb` on `path` as a whole ended with `source`.
+pub fn failed(verb: &str, path: &Path, source: &io::Error) -> StoreError {
+    StoreError::Failed(format!("{}: {verb}: {source}", path.display()))
+}
+
+/// Whether the disk is full: the one failure that goes away by itself.
+pub fn is_full(source: &io::Error) -> bool {
+    matches!(
+        source.raw_os_error(),
+        Some(libc::ENOSPC) | Some(libc::EDQUOT)
+    )
+}

@@ -1,0 +1,180 @@
+//! The flusher: the thread that makes written bytes survive a power cut.
+//!
+//! Group commit: one fdatasync covers all that was written before it began. A failed sync is never tried
+//! again, because the kernel marks the lost pages clean and a second one would succeed: the store stops
+//! taking writes and says why. The promise to producers is kept in `engine.rs`, which moves `commit`
+//! only by what is announced here.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use crate::disk::DiskFile;
+use crate::error::{failed, Result};
+use crate::event::Event;
+
+struct Work {
+    /// Segments with bytes not synced yet.
+    dirty: Vec<(PathBuf, Arc<dyn DiskFile>)>,
+    /// Log position up to which those bytes reach.
+    written: u64,
+    /// When the oldest of them was written.
+    since: Option<Instant>,
+    /// Somebody waits for a sync.
+    is_urgent: bool,
+    is_stopping: bool,
+}
+
+struct Desk {
+    work: Mutex<Work>,
+    changed: Condvar,
+    flushed: AtomicU64,
+    has_failed: AtomicBool,
+    failure: Mutex<Option<String>>,
+    event: Arc<Event>,
+    interval: Duration,
+}
+
+/// The thread "rmqlog-flush" and what it is to sync.
+pub struct Flusher {
+    desk: Arc<Desk>,
+    thread: Option<JoinHandle<()>>,
+}
+
+fn hold<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Flusher {
+    pub fn start(flushed: u64, interval: Duration, event: Arc<Event>) -> Result<Flusher> {
+        let desk = Arc::new(Desk {
+            work: Mutex::new(Work {
+                dirty: Vec::new(),
+                written: flushed,
+                since: None,
+                is_urgent: false,
+                is_stopping: false,
+            }),
+            changed: Condvar::new(),
+            flushed: AtomicU64::new(flushed),
+            has_failed: AtomicBool::new(false),
+            failure: Mutex::new(None),
+            event,
+            interval,
+        });
+        let shared = Arc::clone(&desk);
+        let thread = std::thread::Builder::new()
+            .name("rmqlog-flush".to_string())
+            .spawn(move || serve(&shared))
+            .map_err(|error| failed("start the flusher", &PathBuf::new(), &error))?;
+        Ok(Flusher {
+            desk,
+            thread: Some(thread),
+        })
+    }
+
+    /// Hands over what a write touched. `is_urgent`: sync now rather than at the interval's end.
+    pub fn wrote(&self, files: Vec<(PathBuf, Arc<dyn DiskFile>)>, written: u64, is_urgent: bool) {
+        let mut work = hold(&self.desk.work);
+        for (path, file) in files {
+            if !work
+                .dirty
+                .iter()
+                .any(|(_, known)| Arc::ptr_eq(known, &file))
+            {
+                work.dirty.push((path, file));
+            }
+        }
+        work.written = written;
+        let is_first = work.since.is_none();
+        if is_first {
+            work.since = Some(Instant::now());
+        }
+        if is_urgent && !work.is_urgent {
+            work.is_urgent = true;
+            self.desk.changed.notify_all();
+        } else if is_first {
+            self.desk.changed.notify_all();
+        }
+    }
+
+    /// Log position up to which everything is synced.
+    pub fn flushed(&self) -> u64 {
+        self.desk.flushed.load(Ordering::Acquire)
+    }
+
+    /// Why syncing ended for good, if it has.
+    pub fn failure(&self) -> Option<String> {
+        if self.desk.has_failed.load(Ordering::Acquire) {
+            hold(&self.desk.failure).clone()
+        } else {
+            None
+        }
+    }
+
+    /// Syncs what is left and ends the thread.
+    pub fn stop(&mut self) {
+        hold(&self.desk.work).is_stopping = true;
+        self.desk.changed.notify_all();
+        if let Some(thread) = self.thread.take() {
+            if thread.join().is_err() {
+                self.desk.fail("the flusher ended unexpectedly".to_string());
+            }
+        }
+    }
+}
+
+impl Drop for Flusher {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+impl Desk {
+    fn fail(&self, text: String) {
+        *hold(&self.failure) = Some(text);
+        self.has_failed.store(true, Ordering::Release);
+        self.event.announce();
+    }
+}
+
+fn serve(desk: &Desk) {
+    let mut work = hold(&desk.work);
+    loop {
+        let Some(since) = work.since else {
+            if work.is_stopping {
+                return;
+            }
+            work = desk
+                .changed
+                .wait(work)
+                .unwrap_or_else(PoisonError::into_inner);
+            continue;
+        };
+        let left = desk.interval.saturating_sub(since.elapsed());
+        if !work.is_urgent && !work.is_stopping && !left.is_zero() {
+            let (again, _) = desk
+                .changed
+                .wait_timeout(work, left)
+                .unwrap_or_else(PoisonError::into_inner);
+            work = again;
+            continue;
+        }
+        let dirty = std::mem::take(&mut work.dirty);
+        let written = work.written;
+        work.since = None;
+        work.is_urgent = false;
+        drop(work);
+        for (path, file) in &dirty {
+            if let Err(error) = file.sync_data() {
+                desk.fail(failed("sync", path, &error).to_string());
+                return;
+            }
+        }
+        desk.flushed.store(written, Ordering::Release);
+        desk.event.announce();
+        work = hold(&desk.work);
+    }
+}

@@ -1,0 +1,41 @@
+//! Durable bytes in Apache RocketMQ's file formats: commit log, consume queues, index, checkpoint.
+//!
+//! Knows bytes, offsets, tag hashes, checksums and files; not groups, acks, delays or transactions.
+//! No PyO3 here. Every file access goes through [`disk::Disk`]; files are read and written by
+//! position, never mapped, so that a full or dying disk is an error code and not a signal.
+//!
+//! Threads. One thread, the caller's, appends, writes and reads. Three small ones belong to the
+//! store: the flusher syncs the log, the segment maker creates the next segment ahead of time, the
+//! persister writes buffered queue units and index entries. They share [`engine::Engine`]'s state
+//! behind one mutex that nobody holds while waiting for a disk, except the caller in its own write.
+
+pub mod batch;
+pub mod byte_queue;
+pub mod checkpoint;
+pub mod commit_log;
+pub mod consume_queue;
+pub mod disk;
+pub mod engine;
+pub mod error;
+pub mod event;
+pub mod file_cache;
+pub mod flush;
+mod found_queues;
+pub mod index;
+pub mod index_format;
+mod index_rebuild;
+pub mod marker;
+mod open;
+pub mod persist;
+pub mod queue_unit;
+pub mod read;
+pub mod record;
+mod recover;
+pub mod scan;
+pub mod segment;
+pub mod settings;
+pub mod state;
+
+pub use engine::{Appended, Engine, Positions};
+pub use error::StoreError;
+pub use settings::Settings;

@@ -1,0 +1,295 @@
+//! Carries out what `recover.rs` decided, and brings the store to life.
+//!
+//! The order makes a crash in between harmless: first `abort` and a marker that is not clean, then the
+//! log's torn end, then queues and index. Nothing of the former is synced: behind gigabytes that the
+//! kernel still has to write that would take seconds, and if a power cut takes them back, the log's own
+//! bytes behind the remembered end tell that the stop was not clean.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::checkpoint::{Checkpoint, CONFIRM_OURS};
+use crate::commit_log::CommitLog;
+use crate::consume_queue::QueueTable;
+use crate::disk::{Disk, Held};
+use crate::engine::Shared;
+use crate::error::{failed, failed_at, Result, StoreError};
+use crate::event::Event;
+use crate::file_cache::FileCache;
+use crate::flush::Flusher;
+use crate::found_queues::FoundQueue;
+use crate::marker::Point;
+use crate::persist::{write_all, Progress};
+use crate::queue_unit::Unit;
+use crate::record::{self, Record};
+use crate::recover::{queue_topic, survey, Dropped, Survey};
+use crate::scan::Scanner;
+use crate::settings::Settings;
+use crate::state::{index_hashes, State};
+
+/// Unwritten units and entries a rebuild keeps in memory.
+const REBUILD_SIZE_MAX: usize = 32 << 20;
+const LOCK_TEXT: &[u8] = b"lock";
+
+/// A store ready to run.
+pub struct Opened {
+    pub shared: Shared,
+    pub lock: Box<dyn Held>,
+    pub notes: Vec<String>,
+}
+
+/// Takes the directory and opens what is in it.
+pub fn open(disk: Arc<dyn Disk>, settings: Settings, event: &Arc<Event>) -> Result<Opened> {
+    let root = settings.root.clone();
+    if !disk.exists(&root) {
+        disk.create_dir_all(&root)
+            .map_err(|error| failed("create", &root, &error))?;
+    }
+    if !disk.exists(&root.join("commitlog")) {
+        // A new store: what is acknowledged later must not hang on a directory a power cut forgets.
+        for dir in root.ancestors().filter(|dir| disk.exists(dir)) {
+            drop(disk.sync_dir(dir)); // not all of them are ours to open
+        }
+    }
+    let path = root.join("lock");
+    let lock = disk
+        .lock(&path)
+        .map_err(|error| failed("lock", &path, &error))?;
+    let Some(lock) = lock else {
+        return Err(StoreError::Occupied(format!(
+            "{}: another process has this store open",
+            root.display()
+        )));
+    };
+    let mut cache = FileCache::default();
+    let survey = match survey(&disk, &settings, &mut cache) {
+        Ok(survey) => survey,
+        Err(error) => {
+            if lock.is_new() {
+                // Nothing may be different afterwards, not even by a lock file.
+                disk.remove_file(&path)
+                    .map_err(|error| failed("remove", &path, &error))?;
+            }
+            return Err(error);
+        }
+    };
+    lock.write_text(LOCK_TEXT)
+        .map_err(|error| failed("write", &path, &error))?;
+    begin(&*disk, &survey, &root)?;
+    clear_log_end(&*disk, &survey)?;
+    let notes = survey.notes.clone();
+    let shared = build(disk, settings, survey, cache, event)?;
+    Ok(Opened {
+        shared,
+        lock,
+        notes,
+    })
+}
+
+/// From here on a stop is an unclean one, until close() says otherwise.
+fn begin(disk: &dyn Disk, survey: &Survey, root: &Path) -> Result<()> {
+    let own = root.join("pyromq");
+    if !disk.exists(&own) {
+        disk.create_dir_all(&own)
+            .map_err(|error| failed("create", &own, &error))?;
+    }
+    let abort = root.join("abort");
+    let file = disk
+        .create(&abort)
+        .map_err(|error| failed("create", &abort, &error))?;
+    let pid = std::process::id().to_string();
+    file.set_len(0)
+        .map_err(|error| failed("empty", &abort, &error))?;
+    file.write_at(pid.as_bytes(), 0)
+        .map_err(|short| failed_at("write", &abort, 0, &short.source))?;
+    starting_marker(disk, survey).write(disk, root, false)?;
+    let path = root.join("checkpoint");
+    let known = Checkpoint::read(disk, &path)?.unwrap_or_default();
+    let is_new = !disk.exists(&path);
+    if is_new || known.confirm_log_offset != CONFIRM_OURS {
+        Checkpoint {
+            confirm_log_offset: CONFIRM_OURS,
+            ..known
+        }
+        .write(disk, &path, false)?;
+    }
+    Ok(())
+}
+
+fn starting_marker(disk: &dyn Disk, survey: &Survey) -> crate::marker::Marker {
+    let mut marker = survey.marker.clone();
+    marker.is_clean = false;
+    marker.boot_id = disk.boot_id().unwrap_or_default();
+    marker.written = survey.base_point;
+    if survey.base_point == Point::default() || marker.synced.log_to > survey.base_point.log_to {
+        marker.synced = survey.base_point;
+    }
+    marker
+}
+
+/// Makes the bytes behind the log's end zero, so that nothing there can later pass for a record.
+fn clear_log_end(disk: &dyn Disk, survey: &Survey) -> Result<()> {
+    let files = &survey.files;
+    if let Some(empty) = &survey.files.empty_last {
+        disk.remove_file(empty)
+            .map_err(|error| failed("remove", empty, &error))?;
+    }
+    let Some(from) = survey.zero_from else {
+        return Ok(());
+    };
+    let mut position = from;
+    while position < files.max {
+        let base = files.base_of(position);
+        let path = files.path_of(base);
+        let file = files.open(base)?;
+        let at = position - base;
+        file.zero(at, files.segment_size - at)
+            .map_err(|error| failed_at("clear", &path, at, &error))?;
+        file.sync_data()
+            .map_err(|error| failed("sync", &path, &error))?;
+        position = base + files.segment_size;
+    }
+    Ok(())
+}
+
+fn build(
+    disk: Arc<dyn Disk>,
+    settings: Settings,
+    survey: Survey,
+    mut cache: FileCache,
+    event: &Arc<Event>,
+) -> Result<Shared> {
+    let queue_dir = settings.root.join("consumequeue");
+    let mut queues = QueueTable::new(Arc::clone(&disk), queue_dir, survey.queue_file_size);
+    for found in &survey.queues {
+        open_queue(&mut queues, &mut cache, found)?;
+    }
+    for path in &survey.index_remove {
+        disk.remove_file(path)
+            .map_err(|error| failed("remove", path, &error))?;
+    }
+    let files = survey.files;
+    let interval = Duration::from_millis(settings.flush_interval_ms.max(1));
+    let flusher = Flusher::start(survey.end, interval, Arc::clone(event))?;
+    let log = CommitLog::open(
+        Arc::clone(&disk),
+        files.dir.clone(),
+        files.segment_size,
+        settings.reserve_ahead,
+        files.min,
+        survey.end,
+    )?;
+    let mut dropped = survey.dropped;
+    dropped.retain(|gone| gone.log_to > files.min);
+    for gone in &mut dropped {
+        gone.log_to = gone.log_to.min(survey.end);
+    }
+    let rebuild = Rebuild {
+        queues_from: survey.queues_from,
+        index_from: if settings.index_enabled {
+            survey.index_from
+        } else {
+            u64::MAX
+        },
+        dropped: Dropped::new(&dropped),
+        delay_levels_ms: settings.delay_levels_ms.clone(),
+    };
+    let state = State::new(
+        log,
+        queues,
+        survey.index,
+        cache,
+        flusher,
+        survey.last,
+        dropped,
+    );
+    let mut progress = Progress::new(starting_progress(&*disk, &settings.root)?);
+    let shared = Shared::new(disk, settings, state);
+    let mut scanner = Scanner::new(&files, survey.dispatch_from, survey.end, false);
+    while let Ok(found) = scanner.next_record()? {
+        let unwritten = {
+            let mut state = shared.state();
+            rebuild.dispatch(&mut state, &found)?;
+            state.queues.tails_size() + state.index.tails_size()
+        };
+        if unwritten > REBUILD_SIZE_MAX {
+            write_all(&shared, &mut progress)?;
+        }
+    }
+    shared.state().queues.take_arrivals();
+    shared.set_progress(progress);
+    Ok(shared)
+}
+
+fn starting_progress(disk: &dyn Disk, root: &Path) -> Result<crate::marker::Marker> {
+    Ok(crate::marker::Marker::read(disk, root)?.unwrap_or_default())
+}
+
+fn open_queue(queues: &mut QueueTable, cache: &mut FileCache, found: &FoundQueue) -> Result<()> {
+    let number = queues.find_or_add(&found.topic, found.id);
+    if found.is_broken {
+        return queues.remove_files(cache, number);
+    }
+    queues.set_persisted(number, found.min, found.count);
+    if found.needs_cut {
+        queues.clear_files_behind(cache, number, found.count)?;
+    }
+    Ok(())
+}
+
+/// Dispatch of records that queues or index may have already.
+struct Rebuild {
+    queues_from: u64,
+    index_from: u64,
+    dropped: Dropped,
+    delay_levels_ms: Vec<i64>,
+}
+
+impl Rebuild {
+    fn dispatch(&self, state: &mut State, found: &Record<'_>) -> Result<()> {
+        let marks = record::scan_properties(found.properties);
+        if found.log_offset >= self.index_from && record::is_indexed(found.sys_flag) {
+            let mut hashes = Vec::new();
+            index_hashes(found.topic, &marks, |hash| hashes.push(hash));
+            let (at, time) = (found.log_offset, found.store_timestamp_ms);
+            state.index.put(&mut state.cache, &hashes, at, time);
+        }
+        if found.log_offset < self.queues_from
+            || !found.enters_queue()
+            || self.dropped.has(found.topic, found.log_offset)
+        {
+            return Ok(());
+        }
+        let Some(topic) = queue_topic(found.topic) else {
+            return Ok(());
+        };
+        let time = found.store_timestamp_ms;
+        let unit = Unit {
+            log_offset: found.log_offset,
+            size: found.size as i32,
+            tag: record::tag_field(found.topic, &marks, time, &self.delay_levels_ms),
+        };
+        let number = state.queues.find_or_add(topic, found.queue_id);
+        self.add(state, number, found.queue_offset, unit)
+    }
+
+    fn add(&self, state: &mut State, number: u32, queue_offset: i64, unit: Unit) -> Result<()> {
+        let queue = state.queues.queue(number);
+        let (min, count) = (queue.min, queue.count);
+        if (min..count).contains(&queue_offset) {
+            let known = state.queues.unit(&mut state.cache, number, queue_offset)?;
+            if !known.is_blank() && known.log_offset >= unit.log_offset {
+                return Ok(()); // there already, or of a later life of the topic
+            }
+            // The same place, given again later: the topic was deleted and made anew.
+            state.queues.cut(&mut state.cache, number, queue_offset)?;
+        } else if queue_offset < min {
+            return Ok(());
+        } else if count > 0 && queue_offset - count > state.queues.units_per_file() {
+            return Ok(()); // no queue has such a hole: not to be believed
+        }
+        state.queues.push(number, queue_offset, unit);
+        Ok(())
+    }
+}

@@ -1,0 +1,363 @@
+//! The persister: the thread that brings queue units and index entries to disk, in batches.
+//!
+//! Nobody waits for it: what it has not written yet is in memory, and what a crash loses is rebuilt from
+//! the log. After each round it notes in `pyromq/dispatch` how far it came ("written"), so that a restart
+//! need not rebuild more than that; every few seconds it also syncs the files ("synced"), for the case
+//! that the power fails, and writes Apache's `checkpoint`.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use crate::checkpoint::Checkpoint;
+use crate::disk::DiskFile;
+use crate::engine::Shared;
+use crate::error::{failed, failed_at, Result, StoreError};
+use crate::marker::{Marker, Point, QueuesFile};
+
+/// Time between two syncs of queue and index files.
+const SYNC_INTERVAL: Duration = Duration::from_secs(10);
+/// Unwritten queue units copied while the caller's thread may have to wait: in bytes, and in files,
+/// which may have to be made first.
+const COPY_SIZE_MAX: usize = 1 << 20;
+const COPY_COUNT_MAX: usize = 16;
+
+/// What the persister remembers between rounds.
+pub struct Progress {
+    pub marker: Marker,
+    /// Files written since the last sync.
+    unsynced: Vec<(PathBuf, Arc<dyn DiskFile>)>,
+    /// Written but not synced yet; waits until the log itself is flushed that far.
+    candidate: Option<Candidate>,
+    synced_at: Instant,
+    /// What the `queues` file says now.
+    known: Option<QueuesFile>,
+}
+
+/// A point and the times that go into Apache's checkpoint with it.
+#[derive(Clone, Copy)]
+struct Candidate {
+    point: Point,
+    timestamp_ms: i64,
+    index_timestamp_ms: i64,
+}
+
+impl Progress {
+    pub fn new(marker: Marker) -> Progress {
+        Progress {
+            marker,
+            unsynced: Vec::new(),
+            candidate: None,
+            synced_at: Instant::now(),
+            known: None,
+        }
+    }
+
+    fn touch(&mut self, path: &Path, file: &Arc<dyn DiskFile>) {
+        if !self
+            .unsynced
+            .iter()
+            .any(|(_, known)| Arc::ptr_eq(known, file))
+        {
+            self.unsynced.push((path.to_path_buf(), Arc::clone(file)));
+        }
+    }
+}
+
+struct Desk {
+    is_stopping: Mutex<bool>,
+    changed: Condvar,
+}
+
+/// The thread "rmqlog-persist".
+pub struct Persister {
+    desk: Arc<Desk>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Persister {
+    pub fn start(shared: Arc<Shared>, interval: Duration) -> Result<Persister> {
+        let desk = Arc::new(Desk {
+            is_stopping: Mutex::new(false),
+            changed: Condvar::new(),
+        });
+        let own = Arc::clone(&desk);
+        let thread = std::thread::Builder::new()
+            .name("rmqlog-persist".to_string())
+            .spawn(move || serve(&own, &shared, interval))
+            .map_err(|error| failed("start the persister", Path::new("rmqlog"), &error))?;
+        Ok(Persister {
+            desk,
+            thread: Some(thread),
+        })
+    }
+
+    pub fn stop(&mut self) {
+        *self
+            .desk
+            .is_stopping
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = true;
+        self.desk.changed.notify_all();
+        if let Some(thread) = self.thread.take() {
+            // Whatever it did not get to is written by close(), or rebuilt by the next start.
+            drop(thread.join());
+        }
+    }
+}
+
+impl Drop for Persister {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+fn serve(desk: &Desk, shared: &Shared, interval: Duration) {
+    let mut is_stopping = desk
+        .is_stopping
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner);
+    while !*is_stopping {
+        let (again, waited) = desk
+            .changed
+            .wait_timeout(is_stopping, interval)
+            .unwrap_or_else(PoisonError::into_inner);
+        is_stopping = again;
+        if *is_stopping || !waited.timed_out() {
+            continue;
+        }
+        drop(is_stopping);
+        let mut progress = shared.progress();
+        let answer = persist(shared, &mut progress, false);
+        shared.note_persist(answer.err());
+        drop(progress);
+        is_stopping = desk
+            .is_stopping
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+    }
+}
+
+/// One round. With `is_closing` everything is written, synced and noted as a clean stop.
+pub fn persist(shared: &Shared, progress: &mut Progress, is_closing: bool) -> Result<()> {
+    let Some(candidate) = write_out(shared, progress, is_closing)? else {
+        return Ok(());
+    };
+    let has_moved = progress.marker.written != candidate.point;
+    progress.marker.written = candidate.point;
+    if progress.candidate.is_none() {
+        let is_due = progress.synced_at.elapsed() >= SYNC_INTERVAL;
+        let is_behind = progress.marker.synced.log_to != candidate.point.log_to;
+        if is_closing || (is_due && is_behind) {
+            progress.candidate = Some(candidate);
+        }
+    } else if is_closing {
+        progress.candidate = Some(candidate);
+    }
+    let flushed = shared.state().synced();
+    let ready = progress
+        .candidate
+        .filter(|candidate| flushed >= candidate.point.log_to);
+    if let Some(ready) = ready {
+        sync_out(shared, progress)?;
+        progress.marker.synced = ready.point;
+        progress.marker.is_clean = is_closing;
+        progress.candidate = None;
+        progress.synced_at = Instant::now();
+        write_checkpoint(shared, &ready)?;
+        progress
+            .marker
+            .write(&*shared.disk, &shared.settings.root, true)?;
+    } else if is_closing {
+        return Err(StoreError::Failed(format!(
+            "closing: the log is flushed to {flushed} only, not to {}",
+            candidate.point.log_to
+        )));
+    } else if has_moved {
+        progress
+            .marker
+            .write(&*shared.disk, &shared.settings.root, false)?;
+    }
+    Ok(())
+}
+
+/// Writes the units and entries there are now; answers how far that reaches.
+fn write_out(
+    shared: &Shared,
+    progress: &mut Progress,
+    is_closing: bool,
+) -> Result<Option<Candidate>> {
+    let (mut candidate, dirty) = {
+        let mut state = shared.state();
+        let timestamp_ms = state
+            .last_committed
+            .map_or(0, |last| last.store_timestamp_ms);
+        let point = state.point(
+            progress.marker.written.index_to,
+            shared.settings.index_enabled,
+        )?;
+        let candidate = Candidate {
+            point,
+            timestamp_ms,
+            index_timestamp_ms: 0,
+        };
+        let dirty = state.queues.take_dirty();
+        let has_moved = point.log_to != progress.marker.written.log_to || !dirty.is_empty();
+        if !has_moved && progress.candidate.is_none() && !is_closing {
+            return Ok(None);
+        }
+        (candidate, dirty)
+    };
+    let written = write_queues(shared, progress, &dirty);
+    if written.is_err() {
+        let mut state = shared.state();
+        for &number in &dirty {
+            state.queues.mark_dirty(number);
+        }
+    }
+    written?;
+    write_index(shared, progress, is_closing)?;
+    let state = shared.state();
+    (candidate.point.index_name, candidate.point.index_count) = state.index.persisted();
+    candidate.index_timestamp_ms = if is_closing {
+        state.index.last().0
+    } else {
+        state.index.sealed_timestamp_ms()
+    };
+    Ok(Some(candidate))
+}
+
+/// Writes all units and entries there are, without noting it: a long rebuild frees memory.
+pub fn write_all(shared: &Shared, progress: &mut Progress) -> Result<()> {
+    let dirty = shared.state().queues.take_dirty();
+    write_queues(shared, progress, &dirty)?;
+    write_index(shared, progress, false)
+}
+
+fn write_queues(shared: &Shared, progress: &mut Progress, dirty: &[u32]) -> Result<()> {
+    // Up to what there is now: what comes meanwhile is the next round's.
+    let mut targets: Vec<(u32, i64)> = {
+        let state = shared.state();
+        dirty
+            .iter()
+            .map(|&number| (number, state.queues.queue(number).count))
+            .collect()
+    };
+    loop {
+        let mut writes = Vec::new();
+        let mut left = COPY_SIZE_MAX;
+        {
+            let mut guard = shared.state();
+            let state = &mut *guard;
+            while let Some(&(number, upto)) = targets.last() {
+                let write = state
+                    .queues
+                    .write_of(&mut state.cache, number, upto, left)?;
+                let Some(write) = write else {
+                    targets.pop();
+                    continue;
+                };
+                left = left.saturating_sub(write.bytes.len());
+                let is_partial = write.upto < upto;
+                writes.push(write);
+                if left == 0 || is_partial || writes.len() == COPY_COUNT_MAX {
+                    break; // the rest of this queue begins behind what is written now
+                }
+                targets.pop();
+            }
+        }
+        if writes.is_empty() {
+            return Ok(());
+        }
+        for write in &writes {
+            write
+                .file
+                .write_at(&write.bytes, write.at)
+                .map_err(|short| {
+                    failed_at(
+                        "write",
+                        &write.path,
+                        write.at + short.written as u64,
+                        &short.source,
+                    )
+                })?;
+            progress.touch(&write.path, &write.file);
+        }
+        let mut state = shared.state();
+        for write in &writes {
+            state.queues.was_written(write);
+        }
+    }
+}
+
+fn write_index(shared: &Shared, progress: &mut Progress, is_closing: bool) -> Result<()> {
+    loop {
+        let write = {
+            let mut guard = shared.state();
+            let state = &mut *guard;
+            match state.index.take_write(&mut state.cache, is_closing)? {
+                Some(write) => write,
+                None => return Ok(()),
+            }
+        };
+        for run in write.runs() {
+            let (at, parts) = run;
+            if let Err(short) = write.file.write_vectored_at(&parts, at) {
+                shared.state().index.was_not_written(&write);
+                return Err(failed_at("write", &write.path, at, &short.source));
+            }
+        }
+        progress.touch(&write.path, &write.file);
+        shared.state().index.was_written(&write);
+    }
+}
+
+/// Syncs everything written since the last time, names of new files included.
+fn sync_out(shared: &Shared, progress: &mut Progress) -> Result<()> {
+    for (path, file) in &progress.unsynced {
+        file.sync_data()
+            .map_err(|error| failed("sync", path, &error))?;
+    }
+    let (created, now) = {
+        let mut state = shared.state();
+        (state.take_created(), state.queues_file())
+    };
+    let mut dirs = BTreeSet::new();
+    for path in &created {
+        let inside = path
+            .ancestors()
+            .skip(1)
+            .take_while(|dir| *dir != shared.settings.root);
+        dirs.extend(inside.map(Path::to_path_buf));
+        dirs.insert(shared.settings.root.clone());
+    }
+    for dir in dirs.iter().filter(|dir| shared.disk.exists(dir)) {
+        shared
+            .disk
+            .sync_dir(dir)
+            .map_err(|error| failed("sync", dir, &error))?;
+    }
+    if progress.known.as_ref() != Some(&now) {
+        now.write(&*shared.disk, &shared.settings.root)?;
+        progress.known = Some(now);
+    }
+    progress.unsynced.clear();
+    Ok(())
+}
+
+fn write_checkpoint(shared: &Shared, candidate: &Candidate) -> Result<()> {
+    let checkpoint = Checkpoint {
+        log_timestamp_ms: candidate.timestamp_ms,
+        queues_timestamp_ms: candidate.timestamp_ms,
+        index_timestamp_ms: candidate.index_timestamp_ms,
+        queues_log_offset: candidate.point.last_offset as i64,
+        ..Checkpoint::default()
+    };
+    checkpoint.write(
+        &*shared.disk,
+        &shared.settings.root.join("checkpoint"),
+        true,
+    )
+}

@@ -1,0 +1,534 @@
+//! The start: what is in the directory, how much of it can be believed, what must be rebuilt.
+//!
+//! In two steps. [`survey`] only reads: it decides where the log ends and from where queues and index are
+//! rebuilt, or finds damage, and then nothing on disk has changed. [`Survey`] is then carried out by
+//! `engine.rs`.
+//!
+//! Rules. A clean stop of ours (no `abort`, our marker true to the log, nothing behind its end) needs no
+//! scan. Otherwise every record from the segment that holds the last safe dispatch point on is checked
+//! in full. The log ends before the first bad record, if nothing valid comes behind it: that is a torn
+//! last write, and its bytes become zero. If something valid does come behind it, that is damage, and
+//! the store does not open. Where Apache ran last, its own checkpoint says what is safe (`CommitLog.
+//! recoverNormally`, `recoverAbnormally`); our marker is then ignored.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::checkpoint::{Checkpoint, CONFIRM_OURS};
+use crate::disk::Disk;
+use crate::error::{failed, Result, StoreError};
+use crate::file_cache::FileCache;
+use crate::found_queues::{lacks_units, list_queues, measure, newest_unit, FoundQueue};
+use crate::index::IndexSet;
+use crate::index_format::Shape;
+use crate::marker::{DroppedTopic, Marker, Point, QueuesFile};
+use crate::queue_unit::topic_problem;
+use crate::record;
+use crate::scan::{look_beyond, LogFiles, Scanner};
+use crate::settings::Settings;
+
+/// The last valid record of the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LastRecord {
+    pub log_offset: u64,
+    pub size: u32,
+    pub store_timestamp_ms: i64,
+}
+
+/// What is to be done to open the store.
+pub struct Survey {
+    pub files: LogFiles,
+    pub end: u64,
+    pub last: Option<LastRecord>,
+    /// Bytes from here on are not zero though nothing valid is there.
+    pub zero_from: Option<u64>,
+    pub queues: Vec<FoundQueue>,
+    pub queue_file_size: u64,
+    /// Records from here on are dispatched to the queues, those they have already excepted.
+    pub queues_from: u64,
+    pub index: IndexSet,
+    pub index_remove: Vec<PathBuf>,
+    /// Records from here on are indexed.
+    pub index_from: u64,
+    /// A record boundary before which no record needs dispatching.
+    pub dispatch_from: u64,
+    pub dropped: Vec<DroppedTopic>,
+    pub marker: Marker,
+    /// What queues and index can be trusted for before anything is rebuilt.
+    pub base_point: Point,
+    /// What was found that an operator may want to know.
+    pub notes: Vec<String>,
+}
+
+/// Who stopped last, and how far what it left can be believed.
+enum Trust {
+    /// We stopped cleanly at this point.
+    Clean(Point),
+    /// We were killed; before this point queues and index are as they should be.
+    Killed(Point),
+    /// Apache stopped cleanly, or we cannot tell who did.
+    Foreign,
+    /// Apache was killed; its checkpoint, if there is one.
+    ForeignKilled(Option<Checkpoint>),
+}
+
+/// Looks at everything and decides; changes nothing.
+pub fn survey(disk: &Arc<dyn Disk>, settings: &Settings, cache: &mut FileCache) -> Result<Survey> {
+    let root = &settings.root;
+    let marker = Marker::read(&**disk, root)?;
+    let queues_file = QueuesFile::read(&**disk, root)?;
+    let files = LogFiles::list(
+        Arc::clone(disk),
+        root.join("commitlog"),
+        settings.segment_size,
+    )?;
+    let trust = trust(disk, settings, &files, marker.as_ref())?;
+    let is_ours = matches!(trust, Trust::Clean(_) | Trust::Killed(_));
+    let mut notes = Vec::new();
+
+    let (mut queues, queue_file_size) = list_queues(disk, settings)?;
+    let limit = match &trust {
+        Trust::Clean(point) | Trust::Killed(point) => point.log_to,
+        Trust::Foreign => files.max,
+        Trust::ForeignKilled(checkpoint) => foreign_safe_base(&files, checkpoint.as_ref())?,
+    };
+    let needs_check = matches!(trust, Trust::Killed(_) | Trust::ForeignKilled(_));
+    for queue in &mut queues {
+        measure(disk, &files, queue, queue_file_size, limit, needs_check)?;
+    }
+    if files.is_empty() && queues.iter().any(|queue| !queue.bases.is_empty()) {
+        return Err(StoreError::Damaged(format!(
+            "{}: no segments, but {} has queues. Nothing was changed; if the log was removed on \
+             purpose, remove that directory too",
+            files.dir.display(),
+            root.join("consumequeue").display()
+        )));
+    }
+    let known = queues_file.filter(|_| is_ours).unwrap_or_default();
+    let mut rebuild_all = lacks_units(&queues, &known, &mut notes);
+    let newest = newest_unit(disk, &queues, queue_file_size)?;
+    let found_index = survey_index(disk, settings, cache, &trust, &files, &mut notes)?;
+    let index_from = found_index.from.max(files.min);
+    let indexes = settings.index_enabled;
+
+    // Foreign, clean: what is behind the newest unit was not dispatched; earlier records that have no
+    // unit belong to topics that were deleted.
+    let queues_safe_to = match &trust {
+        Trust::Foreign => newest.map_or(files.min, |newest| newest + 1),
+        _ => limit,
+    };
+    let mut scan_from = match &trust {
+        Trust::Clean(point) | Trust::Killed(point) if point.last_size > 0 => point.last_offset,
+        Trust::Clean(_) | Trust::Killed(_) => files.min,
+        Trust::Foreign => newest.unwrap_or(files.min),
+        Trust::ForeignKilled(_) => limit,
+    };
+    if indexes {
+        scan_from = scan_from.min(index_from);
+    }
+    if rebuild_all {
+        scan_from = files.min;
+    }
+    let gap_from = if matches!(trust, Trust::Foreign) {
+        queues_safe_to
+    } else {
+        0
+    };
+    // Behind what the marker vouches for, a last record may be incomplete where no checksum looks.
+    let vouched_to = if is_ours { limit } else { 0 };
+    let dropped = Dropped::new(&known.dropped);
+    let scan = |from: u64| scan(&files, from, &queues, gap_from, &dropped, vouched_to);
+
+    let clean = match &trust {
+        Trust::Clean(point) if !rebuild_all && (!indexes || index_from >= point.log_to) => {
+            Some(Scan {
+                end: point.log_to,
+                last: last_of(&files, point)?,
+                has_gap: false,
+            })
+        }
+        _ => None,
+    };
+    let was_scanned = clean.is_none();
+    let mut outcome = match clean {
+        Some(outcome) => outcome,
+        None => scan(first_with_records(&files, scan_from)?)?,
+    };
+    if outcome.has_gap {
+        notes.push("consume queues lack messages of earlier segments, rebuilt from the log".into());
+        rebuild_all = true;
+        outcome = scan(files.min)?;
+    }
+    let mut zero_from = None;
+    if was_scanned && outcome.end < files.max {
+        let beyond = look_beyond(&files, outcome.end)?;
+        if let Some(valid) = beyond.valid_record {
+            return Err(damage(&files, outcome.end, valid)?);
+        }
+        if beyond.first_byte.is_some() {
+            notes.push(format!(
+                "{}: an incomplete record at byte {} was cut off",
+                files.path_of(outcome.end).display(),
+                outcome.end - files.base_of(outcome.end)
+            ));
+            zero_from = Some(outcome.end);
+        }
+    }
+    if matches!(trust, Trust::Foreign) {
+        for queue in &mut queues {
+            measure(disk, &files, queue, queue_file_size, outcome.end, true)?;
+        }
+        rebuild_all |= queues.iter().any(|queue| queue.is_broken);
+    }
+    let queues_from = if rebuild_all {
+        files.min
+    } else {
+        queues_safe_to
+    };
+    let base_point = match &trust {
+        Trust::Clean(point) | Trust::Killed(point) if !rebuild_all => Point {
+            index_to: point.index_to.min(index_from),
+            ..*point
+        },
+        _ => Point::default(),
+    };
+    let first_needed = if indexes {
+        queues_from.min(index_from)
+    } else {
+        queues_from
+    };
+    let dispatch_from = match &trust {
+        Trust::Clean(point) | Trust::Killed(point) if first_needed == point.log_to => point.log_to,
+        _ => files.base_of(first_needed).max(files.min),
+    };
+    Ok(Survey {
+        end: outcome.end,
+        last: outcome.last,
+        zero_from,
+        queues,
+        queue_file_size,
+        queues_from,
+        index: found_index.index,
+        index_remove: found_index.remove,
+        index_from,
+        dispatch_from,
+        dropped: known.dropped,
+        marker: marker.unwrap_or_default(),
+        base_point,
+        notes,
+        files,
+    })
+}
+
+/// The beginning of the segment `log_offset` is in, or of the nearest one before it that holds a record.
+fn first_with_records(files: &LogFiles, log_offset: u64) -> Result<u64> {
+    let mut base = files.base_of(log_offset.min(files.max));
+    while base > files.min && files.head(base)?.is_none() {
+        base -= files.segment_size;
+    }
+    Ok(base.max(files.min))
+}
+
+/// Whose stop this was. The marker counts only if Apache was not here since and the log still has the
+/// record the marker remembers.
+fn trust(
+    disk: &Arc<dyn Disk>,
+    settings: &Settings,
+    files: &LogFiles,
+    marker: Option<&Marker>,
+) -> Result<Trust> {
+    let has_abort = disk.exists(&settings.root.join("abort"));
+    let checkpoint = Checkpoint::read(&**disk, &settings.root.join("checkpoint"))?;
+    let is_ours = checkpoint.is_some_and(|found| found.confirm_log_offset == CONFIRM_OURS);
+    if let Some(marker) = marker.filter(|_| is_ours) {
+        if !has_abort && marker.is_clean && agrees(files, &marker.synced)? {
+            let end = marker.synced.log_to;
+            let behind = files.read(end, 8)?;
+            let next = files.read(files.base_of(end) + files.segment_size, 8)?;
+            if behind.iter().chain(&next).all(|&byte| byte == 0) {
+                return Ok(Trust::Clean(marker.synced));
+            }
+        }
+        let is_same_boot = disk
+            .boot_id()
+            .is_some_and(|boot_id| boot_id == marker.boot_id);
+        if is_same_boot && agrees(files, &marker.written)? {
+            return Ok(Trust::Killed(marker.written));
+        }
+        if agrees(files, &marker.synced)? {
+            return Ok(Trust::Killed(marker.synced));
+        }
+    }
+    if has_abort {
+        Ok(Trust::ForeignKilled(checkpoint))
+    } else {
+        Ok(Trust::Foreign)
+    }
+}
+
+/// Whether the log has the record the point remembers.
+fn agrees(files: &LogFiles, point: &Point) -> Result<bool> {
+    if point.log_to > files.max {
+        return Ok(false);
+    }
+    if point.last_size == 0 {
+        return Ok(point.log_to == 0 && files.min == 0);
+    }
+    let record = files.read(point.last_offset, point.last_size as usize)?;
+    Ok(record.len() == point.last_size as usize && crc32fast::hash(&record) == point.last_crc)
+}
+
+fn last_of(files: &LogFiles, point: &Point) -> Result<Option<LastRecord>> {
+    if point.last_size == 0 {
+        return Ok(None);
+    }
+    let time = files
+        .head(point.last_offset)?
+        .and_then(|head| record::store_timestamp(&head));
+    Ok(Some(LastRecord {
+        log_offset: point.last_offset,
+        size: point.last_size,
+        store_timestamp_ms: time.unwrap_or(0),
+    }))
+}
+
+/// From which segment on Apache would look after being killed: the newest one whose first record is
+/// not behind what its checkpoint calls safe.
+fn foreign_safe_base(files: &LogFiles, checkpoint: Option<&Checkpoint>) -> Result<u64> {
+    let Some(checkpoint) = checkpoint else {
+        return Ok(files.min);
+    };
+    let mut base = files.max;
+    while base > files.min {
+        base -= files.segment_size;
+        let Some(head) = files.head(base)? else {
+            continue;
+        };
+        let time = record::store_timestamp(&head).unwrap_or(0);
+        let is_safe = if checkpoint.queues_log_offset > 0 {
+            base as i64 <= checkpoint.queues_log_offset
+        } else {
+            time <= checkpoint.queues_timestamp_ms
+        };
+        if time != 0 && is_safe {
+            return Ok(base);
+        }
+    }
+    Ok(files.min)
+}
+
+/// The index as it will be opened.
+struct FoundIndex {
+    index: IndexSet,
+    /// Files that are left out.
+    remove: Vec<PathBuf>,
+    /// Records from here on are indexed (again).
+    from: u64,
+}
+
+/// Loads the index files and decides which entries stay and from where records are indexed again.
+fn survey_index(
+    disk: &Arc<dyn Disk>,
+    settings: &Settings,
+    cache: &mut FileCache,
+    trust: &Trust,
+    files: &LogFiles,
+    notes: &mut Vec<String>,
+) -> Result<FoundIndex> {
+    let dir = settings.root.join("index");
+    let shape = Shape {
+        slot_count: settings.index_slot_count,
+        entry_count: settings.index_entry_count,
+    };
+    let mut index = IndexSet::new(Arc::clone(disk), dir.clone(), shape);
+    if !settings.index_enabled {
+        return Ok(FoundIndex {
+            index,
+            remove: Vec::new(),
+            from: 0,
+        });
+    }
+    if !index.load(cache)? {
+        notes.push(format!(
+            "{}: files of another shape, rebuilt from the log",
+            dir.display()
+        ));
+        let remove = list_index(disk, &dir)?;
+        let index = IndexSet::new(Arc::clone(disk), dir, shape);
+        return Ok(FoundIndex {
+            index,
+            remove,
+            from: files.min,
+        });
+    }
+    // First file to be read through, up to which log position, and whether all before that is there.
+    let (first, log_end, is_complete) = match trust {
+        Trust::Clean(point) | Trust::Killed(point) => {
+            let (position, is_there) = index.position_of(point.index_name);
+            if !is_there && point.index_count > 1 {
+                notes.push(format!(
+                    "{}: files are missing, rebuilt from the log",
+                    dir.display()
+                ));
+                (0, files.max, false)
+            } else if matches!(trust, Trust::Clean(_)) && point.index_to == point.log_to {
+                return Ok(FoundIndex {
+                    index,
+                    remove: Vec::new(),
+                    from: point.index_to,
+                });
+            } else {
+                (position, point.index_to, true)
+            }
+        }
+        Trust::Foreign if index.last().1 > 0 => {
+            // Apache syncs its index when it stops: what it has is complete.
+            let from = index.last().1 + 1;
+            return Ok(FoundIndex {
+                index,
+                remove: Vec::new(),
+                from,
+            });
+        }
+        Trust::Foreign => (0, files.max, false),
+        Trust::ForeignKilled(checkpoint) => {
+            let safe = checkpoint.map_or(0, |found| found.index_timestamp_ms);
+            (index.first_after(safe), files.max, false)
+        }
+    };
+    let (from, remove) = index.rebuild(cache, first, log_end, is_complete)?;
+    Ok(FoundIndex {
+        index,
+        remove,
+        from,
+    })
+}
+
+fn list_index(disk: &Arc<dyn Disk>, dir: &Path) -> Result<Vec<PathBuf>> {
+    let entries = disk
+        .list(dir)
+        .map_err(|error| failed("list", dir, &error))?;
+    let ours = entries
+        .iter()
+        .filter(|entry| !entry.is_dir && entry.name.parse::<u64>().is_ok());
+    Ok(ours.map(|entry| dir.join(&entry.name)).collect())
+}
+
+struct Scan {
+    end: u64,
+    last: Option<LastRecord>,
+    /// A record's queue lacks the units before it.
+    has_gap: bool,
+}
+
+/// Checks every record from `from` on, in full. Gaps count in records from `gap_from` on, those of
+/// dropped topics excepted. The record's checksum covers its body only; a write torn in the properties
+/// shows as zero bytes at their end, which no properties have, and the last record behind `vouched_to`
+/// is not believed with them.
+fn scan(
+    files: &LogFiles,
+    from: u64,
+    queues: &[FoundQueue],
+    gap_from: u64,
+    dropped: &Dropped,
+    vouched_to: u64,
+) -> Result<Scan> {
+    // Units of each queue; behind the vouched part only its first record tells.
+    let mut counts: HashMap<Vec<u8>, HashMap<i32, i64>> = HashMap::new();
+    for queue in queues {
+        let topic = counts.entry(queue.topic.clone().into_bytes()).or_default();
+        topic.insert(queue.id, queue.count);
+    }
+    let mut scanner = Scanner::new(files, from, files.max, true);
+    let mut outcome = Scan {
+        end: from,
+        last: None,
+        has_gap: false,
+    };
+    let mut before_last = None;
+    let mut is_last_torn = false;
+    loop {
+        let found = match scanner.next_record()? {
+            Ok(found) => found,
+            Err(end) => {
+                outcome.end = end.log_offset;
+                if let Some(last) = outcome.last.filter(|_| is_last_torn) {
+                    outcome.end = last.log_offset;
+                    outcome.last = before_last;
+                }
+                // A gap can only be closed by looking further back.
+                outcome.has_gap &= from > files.min;
+                return Ok(outcome);
+            }
+        };
+        before_last = outcome.last;
+        outcome.last = Some(LastRecord {
+            log_offset: found.log_offset,
+            size: found.size as u32,
+            store_timestamp_ms: found.store_timestamp_ms,
+        });
+        is_last_torn = found.properties.last() == Some(&0) && found.log_offset >= vouched_to;
+        if !found.enters_queue() || found.log_offset < gap_from {
+            continue;
+        }
+        if dropped.has(found.topic, found.log_offset) {
+            continue;
+        }
+        if !counts.contains_key(found.topic) {
+            counts.insert(found.topic.to_vec(), HashMap::new());
+        }
+        if let Some(topic) = counts.get_mut(found.topic) {
+            let count = topic.entry(found.queue_id).or_insert(0);
+            if found.log_offset < vouched_to {
+                outcome.has_gap |= found.queue_offset >= *count; // its unit should be there
+            } else {
+                outcome.has_gap |= found.queue_offset > *count;
+                *count = i64::MAX; // the ones behind it follow from the log itself
+            }
+        }
+    }
+}
+
+/// Which records belong to a topic's life before it was dropped.
+pub struct Dropped(HashMap<Vec<u8>, u64>);
+
+impl Dropped {
+    pub fn new(topics: &[DroppedTopic]) -> Dropped {
+        let entry = |gone: &DroppedTopic| (gone.topic.clone().into_bytes(), gone.log_to);
+        Dropped(topics.iter().map(entry).collect())
+    }
+
+    pub fn has(&self, topic: &[u8], log_offset: u64) -> bool {
+        !self.0.is_empty() && self.0.get(topic).is_some_and(|&log_to| log_offset < log_to)
+    }
+}
+
+/// The error for a bad record with a valid one behind it.
+fn damage(files: &LogFiles, end: u64, valid: u64) -> Result<StoreError> {
+    let room = files.base_of(end) + files.segment_size - end;
+    let size = files.read(end, record::RECORD_SIZE_MIN)?;
+    let reason = match record::parse(&size, end, room, true) {
+        record::Found::Bad(reason) => reason,
+        record::Found::Partial(size) => {
+            match record::parse(&files.read(end, size)?, end, room, true) {
+                record::Found::Bad(reason) => reason,
+                _ => "the record is incomplete",
+            }
+        }
+        _ => "the record is incomplete",
+    };
+    Ok(StoreError::Damaged(format!(
+        "{}: byte {}: {reason}, but a valid record follows at log position {valid}. Nothing was \
+         changed",
+        files.path_of(end).display(),
+        end - files.base_of(end)
+    )))
+}
+
+/// Whether a record's topic can have a queue here.
+pub fn queue_topic(topic: &[u8]) -> Option<&str> {
+    std::str::from_utf8(topic)
+        .ok()
+        .filter(|topic| topic_problem(topic).is_none())
+}

@@ -1,0 +1,482 @@
+//! What changes while a store is open, behind one mutex: the log's end, the queues, the index, and the
+//! messages on their way from append to commit.
+
+use std::collections::VecDeque;
+use std::path::{Path, PathBuf};
+
+use crate::batch;
+use crate::commit_log::CommitLog;
+use crate::consume_queue::{QueueTable, TAILS_SIZE_MAX};
+use crate::disk::Disk;
+use crate::engine::{Appended, Positions};
+use crate::error::{Result, StoreError};
+use crate::file_cache::FileCache;
+use crate::flush::Flusher;
+use crate::index::IndexSet;
+use crate::index_format::key_hash;
+use crate::marker::{DroppedTopic, KnownQueue, Point, QueuesFile};
+use crate::queue_unit::{topic_problem, Unit};
+use crate::record::{self, Marks, Message, Place, PROPERTIES_SIZE_MAX};
+use crate::recover::LastRecord;
+use crate::settings::Settings;
+
+/// Messages that may wait for their sync; more are refused.
+pub const UNCOMMITTED_COUNT_MAX: usize = 4 << 20;
+
+/// A message appended and not yet committed: what its dispatch will need.
+struct Pending {
+    queue: u32,
+    size: u32,
+    enters_queue: bool,
+    key_count: u32,
+    queue_offset: i64,
+    log_offset: u64,
+    tag: i64,
+    store_timestamp_ms: i64,
+}
+
+/// Everything behind the mutex.
+pub struct State {
+    pub log: CommitLog,
+    pub queues: QueueTable,
+    pub index: IndexSet,
+    pub cache: FileCache,
+    pub commit: u64,
+    /// The flusher's position when it was last asked, so that it fits `commit`.
+    flushed: u64,
+    pub last_committed: Option<LastRecord>,
+    flusher: Flusher,
+    pending: VecDeque<Pending>,
+    /// Index hashes of the pending messages, `key_count` of each, in order.
+    pending_keys: VecDeque<i32>,
+    /// Pending messages that are in the files already.
+    pending_written: usize,
+    last_store_timestamp_ms: i64,
+    dropped: Vec<DroppedTopic>,
+    failure: Option<String>,
+    is_closed: bool,
+    /// Hashes of the message being dispatched; kept for its memory.
+    keys: Vec<i32>,
+}
+
+impl State {
+    pub fn new(
+        log: CommitLog,
+        queues: QueueTable,
+        index: IndexSet,
+        cache: FileCache,
+        flusher: Flusher,
+        last: Option<LastRecord>,
+        dropped: Vec<DroppedTopic>,
+    ) -> State {
+        State {
+            commit: log.written(),
+            flushed: log.written(),
+            log,
+            queues,
+            index,
+            cache,
+            last_committed: last,
+            flusher,
+            pending: VecDeque::new(),
+            pending_keys: VecDeque::new(),
+            pending_written: 0,
+            last_store_timestamp_ms: last.map_or(0, |last| last.store_timestamp_ms),
+            dropped,
+            failure: None,
+            is_closed: false,
+            keys: Vec::new(),
+        }
+    }
+
+    pub fn check_open(&self) -> Result<()> {
+        if self.is_closed {
+            return Err(StoreError::Failed("the store is closed".to_string()));
+        }
+        Ok(())
+    }
+
+    pub fn failure(&self) -> Option<String> {
+        self.failure.clone()
+    }
+
+    /// Log position up to which everything is synced now, whether `commit` knows it yet or not.
+    pub fn synced(&self) -> u64 {
+        self.flusher.flushed()
+    }
+
+    pub fn positions(&self) -> Positions {
+        Positions {
+            appended: self.log.appended(),
+            written: self.log.written(),
+            flushed: self.flushed,
+            commit: self.commit,
+        }
+    }
+
+    /// Moves commit by what the flusher has announced, and takes note if it failed.
+    pub fn collect(&mut self, settings: &Settings) {
+        self.flushed = self.flusher.flushed();
+        if settings.sync_flush && self.flushed > self.commit {
+            self.advance(self.flushed);
+        }
+        if self.failure.is_none() {
+            self.failure = self.flusher.failure();
+        }
+    }
+
+    fn check_message(&self, settings: &Settings, topic: &str, message: &Message<'_>) -> Result<()> {
+        self.check_open()?;
+        if let Some(failure) = &self.failure {
+            return Err(StoreError::Failed(failure.clone()));
+        }
+        let illegal = |what: String| Err(StoreError::Illegal(what));
+        if message.body.len() > settings.message_size_max {
+            return illegal(format!(
+                "body of {} bytes, at most {}",
+                message.body.len(),
+                settings.message_size_max
+            ));
+        }
+        if message.properties.len() > PROPERTIES_SIZE_MAX {
+            return illegal(format!(
+                "properties of {} bytes, at most {PROPERTIES_SIZE_MAX}",
+                message.properties.len()
+            ));
+        }
+        if message.born_host.len() != 8 && message.born_host.len() != 20 {
+            return illegal(format!(
+                "born host of {} bytes, not 8 or 20",
+                message.born_host.len()
+            ));
+        }
+        if message.queue_id < 0 {
+            return illegal(format!("queue id {} is negative", message.queue_id));
+        }
+        if self.pending.len() >= UNCOMMITTED_COUNT_MAX {
+            return Err(StoreError::Failed(format!(
+                "{} messages wait for a sync, no more are taken",
+                self.pending.len()
+            )));
+        }
+        if self.queues.tails_size() + self.index.tails_size() >= TAILS_SIZE_MAX {
+            return Err(StoreError::Failed(format!(
+                "{TAILS_SIZE_MAX} bytes of queue units and index entries could not be written yet"
+            )));
+        }
+        match topic_problem(topic) {
+            Some(problem) => illegal(problem),
+            None => Ok(()),
+        }
+    }
+
+    pub fn append(
+        &mut self,
+        settings: &Settings,
+        topic: &str,
+        message: &Message<'_>,
+        now_ms: i64,
+    ) -> Result<Appended> {
+        self.check_message(settings, topic, message)?;
+        let size = record::encoded_size(message, &settings.store_host);
+        let log_offset = self.log.place(size)?;
+        let number = self.queues.find_or_add(topic, message.queue_id);
+        let time = now_ms.max(self.last_store_timestamp_ms);
+        let queue_offset = self.add(settings, number, message, log_offset, size, time);
+        let end = self.log.appended();
+        Ok(Appended {
+            queue_offset,
+            log_offset,
+            end,
+            store_timestamp_ms: time,
+        })
+    }
+
+    pub fn append_batch(
+        &mut self,
+        settings: &Settings,
+        topic: &str,
+        batch: &[u8],
+        message: &Message<'_>,
+        now_ms: i64,
+    ) -> Result<(Appended, Vec<u64>)> {
+        self.check_message(settings, topic, message)?;
+        if batch.len() > settings.message_size_max {
+            return Err(StoreError::Illegal(format!(
+                "batch of {} bytes, at most {}",
+                batch.len(),
+                settings.message_size_max
+            )));
+        }
+        if !record::enters_queue(message.sys_flag) {
+            return Err(StoreError::Illegal(
+                "a batch cannot be part of a transaction".to_string(),
+            ));
+        }
+        let items = batch::parse(batch, settings.message_size_max)?;
+        let whole = |item: &batch::Item<'_>| -> usize {
+            let message = Message {
+                body: item.body,
+                properties: item.properties,
+                ..*message
+            };
+            record::encoded_size(&message, &settings.store_host)
+        };
+        let first = self.log.place(items.iter().map(whole).sum())?;
+        let number = self.queues.find_or_add(topic, message.queue_id);
+        let time = now_ms.max(self.last_store_timestamp_ms);
+        let queue_offset = self.queues.queue(number).next;
+        let mut log_offsets = Vec::with_capacity(items.len());
+        for item in &items {
+            let (body, properties, flag) = (item.body, item.properties, item.flag);
+            let message = Message {
+                body,
+                properties,
+                flag,
+                ..*message
+            };
+            let log_offset = self.log.appended();
+            self.add(settings, number, &message, log_offset, whole(item), time);
+            log_offsets.push(log_offset);
+        }
+        let end = self.log.appended();
+        let place = Appended {
+            queue_offset,
+            log_offset: first,
+            end,
+            store_timestamp_ms: time,
+        };
+        Ok((place, log_offsets))
+    }
+
+    /// Puts one record into the turn; its room is taken. Answers its queue offset.
+    fn add(
+        &mut self,
+        settings: &Settings,
+        number: u32,
+        message: &Message<'_>,
+        log_offset: u64,
+        size: usize,
+        store_timestamp_ms: i64,
+    ) -> i64 {
+        let enters_queue = record::enters_queue(message.sys_flag);
+        let queue = self.queues.queue_mut(number);
+        let queue_offset = if enters_queue { queue.next } else { 0 };
+        queue.next += i64::from(enters_queue);
+        let store_host = &settings.store_host;
+        let place = Place {
+            queue_offset,
+            log_offset,
+            store_timestamp_ms,
+            store_host,
+        };
+        record::encode(message, &place, self.log.turn());
+        self.log.added(size);
+        let marks = record::scan_properties(message.properties);
+        let before = self.pending_keys.len();
+        if settings.index_enabled && record::is_indexed(message.sys_flag) {
+            index_hashes(message.topic, &marks, |hash| {
+                self.pending_keys.push_back(hash)
+            });
+        }
+        self.pending.push_back(Pending {
+            queue: number,
+            size: size as u32,
+            enters_queue,
+            key_count: (self.pending_keys.len() - before) as u32,
+            queue_offset,
+            log_offset,
+            tag: record::tag_field(
+                message.topic,
+                &marks,
+                store_timestamp_ms,
+                &settings.delay_levels_ms,
+            ),
+            store_timestamp_ms,
+        });
+        self.last_store_timestamp_ms = store_timestamp_ms;
+        queue_offset
+    }
+
+    /// Ends a turn: everything it appended is in the files, or none of it counts.
+    pub fn write(&mut self, settings: &Settings) -> Result<()> {
+        self.collect(settings);
+        if !self.log.has_turn() {
+            return Ok(());
+        }
+        if let Some(failure) = self.failure.clone() {
+            self.log.discard();
+            self.roll_back();
+            return Err(StoreError::Failed(failure));
+        }
+        match self.log.write() {
+            Ok(touched) => {
+                let written = self.log.written();
+                self.pending_written = self.pending.len();
+                self.flusher.wrote(touched, written, settings.sync_flush);
+                if !settings.sync_flush {
+                    self.advance(written);
+                }
+                Ok(())
+            }
+            Err(failed) => {
+                self.roll_back();
+                if !failed.is_full {
+                    self.failure = Some(failed.error.to_string());
+                }
+                Err(failed.error)
+            }
+        }
+    }
+
+    /// Takes back what the turn appended: nobody was told of it.
+    fn roll_back(&mut self) {
+        while self.pending.len() > self.pending_written {
+            let Some(last) = self.pending.pop_back() else {
+                break;
+            };
+            for _ in 0..last.key_count {
+                self.pending_keys.pop_back();
+            }
+            if last.enters_queue {
+                self.queues.queue_mut(last.queue).next = last.queue_offset;
+            }
+        }
+        let written = self.log.written();
+        for gone in &mut self.dropped {
+            gone.log_to = gone.log_to.min(written);
+        }
+    }
+
+    /// Moves commit: units, index entries and arrivals of what it passes.
+    fn advance(&mut self, commit: u64) {
+        self.commit = commit;
+        while let Some(next) = self.pending.front() {
+            if next.log_offset + u64::from(next.size) > commit {
+                break;
+            }
+            let Some(next) = self.pending.pop_front() else {
+                break;
+            };
+            self.pending_written = self.pending_written.saturating_sub(1);
+            if next.key_count > 0 {
+                self.keys.clear();
+                self.keys
+                    .extend(self.pending_keys.drain(..next.key_count as usize));
+                let (log_offset, time) = (next.log_offset, next.store_timestamp_ms);
+                self.index
+                    .put(&mut self.cache, &self.keys, log_offset, time);
+            }
+            if next.enters_queue && !self.queues.queue(next.queue).is_dropped {
+                let unit = Unit {
+                    log_offset: next.log_offset,
+                    size: next.size as i32,
+                    tag: next.tag,
+                };
+                self.queues.push(next.queue, next.queue_offset, unit);
+                self.queues.arrived(next.queue);
+            }
+            self.last_committed = Some(LastRecord {
+                log_offset: next.log_offset,
+                size: next.size,
+                store_timestamp_ms: next.store_timestamp_ms,
+            });
+        }
+    }
+
+    pub fn drop_topic(&mut self, topic: &str, disk: &dyn Disk, root: &Path) -> Result<()> {
+        if let Some(problem) = topic_problem(topic) {
+            return Err(StoreError::Illegal(problem));
+        }
+        let numbers = self.queues.drop_topic(topic);
+        if numbers.is_empty() {
+            return Ok(());
+        }
+        self.dropped.retain(|gone| gone.topic != topic);
+        let log_to = self.log.appended();
+        self.dropped.push(DroppedTopic {
+            topic: topic.to_string(),
+            log_to,
+        });
+        // First the note, then the files: whatever a crash leaves of them is not brought back.
+        self.queues_file().write(disk, root)?;
+        for number in numbers {
+            self.queues.remove_files(&mut self.cache, number)?;
+        }
+        Ok(())
+    }
+
+    pub fn queues_file(&self) -> QueuesFile {
+        let known = |(topic, id, count): (&str, i32, i64)| KnownQueue {
+            topic: topic.to_string(),
+            id,
+            count,
+        };
+        QueuesFile {
+            queues: self.queues.all().into_iter().map(known).collect(),
+            dropped: self.dropped.clone(),
+        }
+    }
+
+    /// How far commit is, with the proof that the log is the one meant.
+    pub fn point(&mut self, known_index_to: u64, index_enabled: bool) -> Result<Point> {
+        let is_indexed = index_enabled && self.index.failure().is_none();
+        let mut point = Point {
+            log_to: self.commit,
+            index_to: if is_indexed {
+                self.commit
+            } else {
+                known_index_to
+            },
+            ..Point::default()
+        };
+        if let Some(last) = self.last_committed {
+            let mut record = vec![0u8; last.size as usize];
+            self.log
+                .read_at(&mut self.cache, &mut record, last.log_offset)?;
+            point.last_offset = last.log_offset;
+            point.last_size = last.size;
+            point.last_crc = crc32fast::hash(&record);
+        }
+        Ok(point)
+    }
+
+    pub fn take_created(&mut self) -> Vec<PathBuf> {
+        let mut created = self.queues.take_created();
+        created.extend(self.index.take_created());
+        created
+    }
+
+    /// Ends the flusher, after it has synced what is left, and the segment maker.
+    pub fn stop(&mut self, settings: &Settings) {
+        self.is_closed = true;
+        self.flusher.stop();
+        self.collect(settings);
+        self.log.stop();
+    }
+}
+
+/// The index hashes of a message, in Apache's order: UNIQ_KEY, each word of KEYS, TAGS.
+pub fn index_hashes(topic: &[u8], marks: &Marks<'_>, mut put: impl FnMut(i32)) {
+    let has_any = !marks.unique_key.is_empty() || !marks.keys.is_empty() || !marks.tags.is_empty();
+    if !has_any {
+        return;
+    }
+    let prefix = record::java_hash(record::java_hash(0, topic), b"#");
+    if !marks.unique_key.is_empty() {
+        put(key_hash(record::java_hash(prefix, marks.unique_key)));
+    }
+    for key in marks
+        .keys
+        .split(|&byte| byte == b' ')
+        .filter(|key| !key.is_empty())
+    {
+        put(key_hash(record::java_hash(prefix, key)));
+    }
+    if !marks.tags.is_empty() {
+        put(key_hash(record::java_hash(
+            record::java_hash(prefix, b"T#"),
+            marks.tags,
+        )));
+    }
+}

@@ -1,0 +1,191 @@
+//! A disk that fails on order.
+#![allow(dead_code, clippy::unwrap_used, clippy::panic)]
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Condvar, Mutex};
+
+use rmqlog::disk::{Disk, DiskFile, Entry, Held, RealDisk, ShortWrite};
+
+/// What the disk is to do wrong from now on.
+#[derive(Default)]
+pub struct Plan {
+    /// Writes to files whose path contains this fail with `errno` after `bytes` more bytes.
+    pub write: Option<(String, usize, i32)>,
+    pub allocate: Option<i32>,
+    /// The next sync of a path containing this fails, once.
+    pub sync: Option<(String, i32)>,
+    /// Syncs of segments wait while this is set.
+    pub hold_syncs: bool,
+    /// Paths of all data syncs, in order.
+    pub synced: Vec<PathBuf>,
+}
+
+#[derive(Default)]
+pub struct Faults {
+    plan: Mutex<Plan>,
+    changed: Condvar,
+}
+
+impl Faults {
+    pub fn set(&self, change: impl FnOnce(&mut Plan)) {
+        change(&mut self.plan.lock().unwrap());
+        self.changed.notify_all();
+    }
+
+    pub fn log_syncs(&self) -> usize {
+        let plan = self.plan.lock().unwrap();
+        plan.synced
+            .iter()
+            .filter(|path| path.to_str().unwrap().contains("commitlog"))
+            .count()
+    }
+}
+
+pub struct FaultyDisk {
+    pub faults: Arc<Faults>,
+}
+
+impl FaultyDisk {
+    pub fn with_faults() -> (Arc<dyn Disk>, Arc<Faults>) {
+        let faults = Arc::new(Faults::default());
+        (
+            Arc::new(FaultyDisk {
+                faults: Arc::clone(&faults),
+            }),
+            faults,
+        )
+    }
+
+    fn wrap(&self, path: &Path, file: Arc<dyn DiskFile>) -> Arc<dyn DiskFile> {
+        Arc::new(FaultyFile {
+            path: path.to_path_buf(),
+            file,
+            faults: Arc::clone(&self.faults),
+        })
+    }
+}
+
+struct FaultyFile {
+    path: PathBuf,
+    file: Arc<dyn DiskFile>,
+    faults: Arc<Faults>,
+}
+
+impl DiskFile for FaultyFile {
+    fn read_at(&self, buffer: &mut [u8], at: u64) -> io::Result<usize> {
+        self.file.read_at(buffer, at)
+    }
+
+    fn write_at(&self, bytes: &[u8], at: u64) -> Result<(), ShortWrite> {
+        let mut plan = self.faults.plan.lock().unwrap();
+        if let Some((path, left, errno)) = &mut plan.write {
+            if self.path.to_str().unwrap().contains(path.as_str()) {
+                let count = bytes.len().min(*left);
+                *left -= count;
+                self.file.write_at(&bytes[..count], at)?;
+                if count < bytes.len() {
+                    let source = io::Error::from_raw_os_error(*errno);
+                    return Err(ShortWrite {
+                        written: count,
+                        source,
+                    });
+                }
+                return Ok(());
+            }
+        }
+        drop(plan);
+        self.file.write_at(bytes, at)
+    }
+
+    fn write_vectored_at(&self, parts: &[&[u8]], at: u64) -> Result<(), ShortWrite> {
+        self.write_at(&parts.concat(), at)
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        let path = self.path.to_str().unwrap();
+        let mut plan = self.faults.plan.lock().unwrap();
+        while plan.hold_syncs && path.contains("commitlog") {
+            plan = self.faults.changed.wait(plan).unwrap();
+        }
+        plan.synced.push(self.path.clone());
+        if let Some((victim, errno)) = &plan.sync {
+            if path.contains(victim.as_str()) {
+                let errno = *errno;
+                plan.sync = None;
+                return Err(io::Error::from_raw_os_error(errno));
+            }
+        }
+        drop(plan);
+        self.file.sync_data()
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.file.set_len(len)
+    }
+
+    fn len(&self) -> io::Result<u64> {
+        self.file.len()
+    }
+
+    fn allocate(&self, at: u64, len: u64) -> io::Result<()> {
+        match self.faults.plan.lock().unwrap().allocate {
+            Some(errno) => Err(io::Error::from_raw_os_error(errno)),
+            None => self.file.allocate(at, len),
+        }
+    }
+
+    fn zero(&self, at: u64, len: u64) -> io::Result<()> {
+        self.file.zero(at, len)
+    }
+
+    fn next_data(&self, at: u64) -> io::Result<Option<u64>> {
+        self.file.next_data(at)
+    }
+}
+
+impl Disk for FaultyDisk {
+    fn open(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
+        Ok(self.wrap(path, RealDisk.open(path)?))
+    }
+
+    fn create(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
+        Ok(self.wrap(path, RealDisk.create(path)?))
+    }
+
+    fn list(&self, dir: &Path) -> io::Result<Vec<Entry>> {
+        RealDisk.list(dir)
+    }
+
+    fn exists(&self, path: &Path) -> bool {
+        RealDisk.exists(path)
+    }
+
+    fn create_dir_all(&self, dir: &Path) -> io::Result<()> {
+        RealDisk.create_dir_all(dir)
+    }
+
+    fn remove_file(&self, path: &Path) -> io::Result<()> {
+        RealDisk.remove_file(path)
+    }
+
+    fn remove_dir(&self, dir: &Path) -> io::Result<()> {
+        RealDisk.remove_dir(dir)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        RealDisk.rename(from, to)
+    }
+
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        RealDisk.sync_dir(dir)
+    }
+
+    fn boot_id(&self) -> Option<String> {
+        RealDisk.boot_id()
+    }
+
+    fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn Held>>> {
+        RealDisk.lock(path)
+    }
+}

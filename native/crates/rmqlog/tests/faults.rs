@@ -1,0 +1,276 @@
+//! What a failing disk does to a running store: the truth is told, nothing half-done is kept.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+mod common;
+#[path = "common/faults.rs"]
+mod disk;
+
+use std::fs;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use common::*;
+use disk::FaultyDisk;
+use rmqlog::{Engine, Settings, StoreError};
+
+fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !is_so() {
+        assert!(
+            start.elapsed() < Duration::from_secs(20),
+            "waited in vain until {what}"
+        );
+        std::thread::yield_now();
+    }
+}
+
+fn failed(answer: Result<(), StoreError>) -> String {
+    match answer {
+        Err(StoreError::Failed(text)) => text,
+        other => panic!("not a failure: {other:?}"),
+    }
+}
+
+#[test]
+fn a_full_disk_takes_the_turn_back_and_the_next_one_gets_its_offsets() {
+    for bytes in [0, 1, 50, 130, 200] {
+        let dir = Dir::new();
+        let (disk, faults) = FaultyDisk::with_faults();
+        let engine = open_on(disk, settings(&dir));
+        fill(&engine, 5);
+        let before = view(&engine);
+        let first = append(&engine, "Topic", 0, b"lost");
+        append(&engine, "Topic", 0, b"lost too");
+        faults.set(|plan| plan.write = Some(("commitlog".into(), bytes, libc::ENOSPC)));
+        let text = failed(engine.write());
+        assert!(
+            text.contains("commitlog/00000000000000000000: write at byte"),
+            "{text}"
+        );
+        assert!(text.contains("os error 28"), "{text}");
+        assert_eq!(view(&engine), before);
+        let now = engine.positions();
+        assert_eq!(
+            (now.appended, now.written, now.commit),
+            (before.end, before.end, before.end)
+        );
+        assert_eq!(engine.failure(), None);
+        faults.set(|plan| plan.write = None);
+        let again = append(&engine, "Topic", 0, b"x");
+        assert_eq!(again.queue_offset, first.queue_offset);
+        assert_eq!(again.log_offset, first.log_offset);
+        engine.write().unwrap();
+        let now = view(&engine);
+        kill(engine);
+        // Nothing of the failed turn is left behind the shorter one.
+        assert_eq!(view(&open(&dir)), now);
+    }
+}
+
+#[test]
+fn a_turn_over_two_segments_is_taken_back_whole() {
+    for bytes in [10, 5000] {
+        let dir = Dir::new();
+        let (disk, faults) = FaultyDisk::with_faults();
+        let engine = open_on(disk, settings(&dir));
+        fill(&engine, 30);
+        let before = view(&engine);
+        assert!(before.end < 4096);
+        for _ in 0..6 {
+            append(&engine, "Topic", 0, &[7; 900]);
+        }
+        assert!(engine.positions().appended > 8192);
+        faults.set(|plan| plan.write = Some(("commitlog".into(), bytes, libc::ENOSPC)));
+        failed(engine.write());
+        assert_eq!(view(&engine), before);
+        faults.set(|plan| plan.write = None);
+        fill(&engine, 30);
+        let now = view(&engine);
+        kill(engine);
+        assert_eq!(view(&open(&dir)), now);
+    }
+}
+
+#[test]
+fn no_room_to_reserve_is_a_failed_turn_and_ends_by_itself() {
+    let dir = Dir::new();
+    let (disk, faults) = FaultyDisk::with_faults();
+    let engine = open_on(disk, settings(&dir));
+    faults.set(|plan| plan.allocate = Some(libc::ENOSPC));
+    append(&engine, "Topic", 0, b"x");
+    assert!(failed(engine.write()).contains("reserve space"));
+    assert_eq!(engine.failure(), None);
+    faults.set(|plan| plan.allocate = None);
+    fill(&engine, 3);
+    assert_eq!(engine.queue_ids("Topic"), vec![0, 1]);
+}
+
+#[test]
+fn a_dying_disk_makes_the_store_read_only() {
+    let dir = Dir::new();
+    let (disk, faults) = FaultyDisk::with_faults();
+    let engine = open_on(disk, settings(&dir));
+    fill(&engine, 5);
+    let before = view(&engine);
+    append(&engine, "Topic", 0, b"lost");
+    faults.set(|plan| plan.write = Some(("commitlog".into(), 3, libc::EIO)));
+    let text = failed(engine.write());
+    assert!(text.contains("os error 5"), "{text}");
+    faults.set(|plan| plan.write = None);
+    assert_eq!(engine.failure(), Some(text.clone()));
+    let refused = engine
+        .append("Topic", &message("Topic", 0, b"", b""), 1)
+        .unwrap_err();
+    assert_eq!(refused, StoreError::Failed(text));
+    assert_eq!(view(&engine), before); // reads go on
+    assert!(engine.close().is_err());
+    assert!(dir.path("abort").exists());
+    assert_eq!(view(&open(&dir)), before);
+}
+
+#[test]
+fn a_failed_sync_is_never_tried_again() {
+    for sync_flush in [true, false] {
+        let dir = Dir::new();
+        let (disk, faults) = FaultyDisk::with_faults();
+        let quick = Settings {
+            sync_flush,
+            flush_interval_ms: 1,
+            ..settings(&dir)
+        };
+        let engine = open_on(disk, quick);
+        append(&engine, "Topic", 0, b"first");
+        engine.write().unwrap();
+        until("flushed", || {
+            engine.positions().flushed == engine.positions().written
+        });
+        let before = engine.positions();
+        faults.set(|plan| plan.sync = Some(("commitlog".into(), libc::EIO)));
+        append(&engine, "Topic", 0, b"second");
+        engine.write().unwrap();
+        until("failed", || engine.failure().is_some());
+        let syncs = faults.log_syncs();
+        let text = engine.failure().unwrap();
+        assert!(
+            text.contains("commitlog/00000000000000000000: sync"),
+            "{text}"
+        );
+        let now = engine.positions();
+        assert_eq!(now.flushed, before.flushed);
+        if sync_flush {
+            assert_eq!(now.commit, before.commit);
+            assert_eq!(engine.queue_range("Topic", 0), (0, 1));
+        }
+        assert!(matches!(
+            engine.append("Topic", &message("Topic", 0, b"", b""), 1),
+            Err(StoreError::Failed(_))
+        ));
+        assert!(engine.close().is_err());
+        assert_eq!(faults.log_syncs(), syncs);
+        assert!(dir.path("abort").exists());
+    }
+}
+
+#[test]
+fn what_waits_for_its_sync_is_not_shown() {
+    let dir = Dir::new();
+    let (disk, faults) = FaultyDisk::with_faults();
+    let engine = open_on(
+        disk,
+        Settings {
+            sync_flush: true,
+            ..settings(&dir)
+        },
+    );
+    append(&engine, "Topic", 0, b"first");
+    engine.write().unwrap();
+    until("flushed", || {
+        engine.positions().commit == engine.positions().written
+    });
+    faults.set(|plan| plan.hold_syncs = true);
+    let second = append(&engine, "Topic", 0, b"second");
+    engine.write().unwrap();
+    engine.take_arrivals();
+    assert_eq!(engine.queue_range("Topic", 0), (0, 1));
+    assert_eq!(engine.record_at(second.log_offset as i64).unwrap(), None);
+    assert!(engine.take_arrivals().is_empty());
+    faults.set(|plan| plan.hold_syncs = false);
+    until("flushed", || engine.positions().commit == second.end);
+    assert_eq!(engine.queue_range("Topic", 0), (0, 2));
+    assert_eq!(engine.take_arrivals().len(), 1);
+}
+
+#[test]
+fn one_sync_covers_everything_written_before_it() {
+    let dir = Dir::new();
+    let (disk, faults) = FaultyDisk::with_faults();
+    let engine = open_on(
+        disk,
+        Settings {
+            sync_flush: true,
+            ..settings(&dir)
+        },
+    );
+    append(&engine, "Topic", 0, b"x");
+    engine.write().unwrap();
+    until("flushed", || {
+        engine.positions().commit == engine.positions().written
+    });
+    faults.set(|plan| plan.hold_syncs = true);
+    let before = faults.log_syncs();
+    for _ in 0..20 {
+        append(&engine, "Topic", 0, b"x");
+        engine.write().unwrap();
+    }
+    faults.set(|plan| plan.hold_syncs = false);
+    until("flushed", || {
+        engine.positions().commit == engine.positions().written
+    });
+    assert!(
+        faults.log_syncs() - before <= 2,
+        "{}",
+        faults.log_syncs() - before
+    );
+}
+
+#[test]
+fn queues_that_cannot_be_written_wait_in_memory() {
+    let dir = Dir::new();
+    let (disk, faults) = FaultyDisk::with_faults();
+    let quick = Settings {
+        flush_interval_consume_queue_ms: 1,
+        ..settings(&dir)
+    };
+    let engine = open_on(disk, quick);
+    faults.set(|plan| plan.write = Some(("consumequeue".into(), 7, libc::ENOSPC)));
+    fill(&engine, 30);
+    until("noticed", || engine.persist_failure().is_some());
+    assert!(engine.persist_failure().unwrap().contains("consumequeue/"));
+    let before = view(&engine);
+    assert_eq!(engine.queue_range("Topic", 1).1, 10);
+    let copy = dir.copy();
+    assert_eq!(view(&open(&copy)), before);
+    faults.set(|plan| plan.write = None);
+    until("written", || engine.persist_failure().is_none());
+    assert_eq!(view(&engine), before);
+    engine.close().unwrap();
+    assert_eq!(view(&open(&dir)), before);
+}
+
+#[test]
+fn a_closed_store_says_so() {
+    let dir = Dir::new();
+    let engine = Engine::open(Arc::new(rmqlog::disk::RealDisk), settings(&dir)).unwrap();
+    fill(&engine, 2);
+    append(&engine, "Topic", 0, b"closing writes the turn");
+    engine.close().unwrap();
+    engine.close().unwrap();
+    let message = message("Topic", 0, b"", b"");
+    assert!(matches!(
+        engine.append("Topic", &message, 1),
+        Err(StoreError::Failed(_))
+    ));
+    assert!(engine.plan_read("Topic", 0, 0, 1, 1, None).is_err());
+    assert_eq!(open(&dir).queue_range("Topic", 0), (0, 1));
+    assert_eq!(fs::read(dir.path("lock")).unwrap(), b"lock");
+}

@@ -1,0 +1,193 @@
+"""What Python may see of the Rust extension; used by `store/native.py` and
+`wire/remoting/native.py` only."""
+
+from collections.abc import Collection
+from typing import Self, final
+
+from typing_extensions import disjoint_base
+
+from pyromq.store.engine import (
+    Appended,
+    Arrival,
+    Boundary,
+    KeyQuery,
+    Positions,
+    QueueRange,
+    QueueRead,
+)
+from pyromq.units import LogOffset, QueueOffset
+
+def build_profile() -> str:
+    """The Cargo profile this module was built with: `release` or `debug`."""
+
+# -- the storage engine (pyromq.store.native) ------------------------------------------------------
+
+@disjoint_base
+class LogEngine:
+    """An open store in Apache's file formats, made or repaired by the constructor.
+
+    What each method promises is said by `pyromq.store.engine.Engine`. Errors are
+    `pyromq.errors.StoreFailed`, `MessageIllegal`, `StoreDamaged` and `Occupied`; `ValueError` for
+    settings no store could work with. Only the constructor and `close` release the GIL.
+    """
+
+    def __new__(
+        cls,
+        *,
+        root: str,
+        store_host: bytes,
+        sync_flush: bool,
+        segment_size: int,
+        consume_queue_file_size: int,
+        index_slot_count: int,
+        index_entry_count: int,
+        index_enabled: bool,
+        flush_interval_ms: int,
+        flush_interval_consume_queue_ms: int,
+        message_size_max: int,
+        reserve_ahead: int,
+        delay_levels_ms: tuple[int, ...],
+    ) -> Self:
+        """Opens or makes the store under `root`."""
+
+    def append(
+        self,
+        topic: str,
+        queue_id: int,
+        body: bytes | memoryview,
+        properties: bytes,
+        *,
+        flag: int,
+        sys_flag: int,
+        born_timestamp_ms: int,
+        born_host: bytes,
+        reconsume_times: int,
+        prepared_transaction_offset: int,
+        now_ms: int,
+    ) -> Appended:
+        """Adds one record behind the log's end, in memory."""
+
+    def append_batch(
+        self,
+        topic: str,
+        queue_id: int,
+        batch: bytes | memoryview,
+        *,
+        sys_flag: int,
+        born_timestamp_ms: int,
+        born_host: bytes,
+        reconsume_times: int,
+        now_ms: int,
+    ) -> tuple[Appended, list[LogOffset]]:
+        """Adds every item of a request batch, or none."""
+
+    def write(self) -> None:
+        """Ends a turn."""
+
+    def positions(self) -> Positions:
+        """How far the log has come."""
+
+    def failure(self) -> str | None:
+        """Why the store takes no more writes, or None."""
+
+    def persist_failure(self) -> str | None:
+        """Why queue units or index entries could not be written last time, or None. They wait in
+        memory and are tried again."""
+
+    def notes(self) -> list[str]:
+        """What the start found and mended, a sentence each."""
+
+    def descriptor(self) -> int:
+        """An eventfd, readable when the flusher has news: then `collect` is due."""
+
+    def collect(self) -> None:
+        """Takes the flusher's news and makes the descriptor quiet."""
+
+    def take_arrivals(self) -> list[Arrival]:
+        """Queues that grew by commit since the last call."""
+
+    def read(
+        self,
+        topic: str,
+        queue_id: int,
+        queue_offset: QueueOffset,
+        *,
+        message_count_max: int,
+        body_size_max: int,
+        tag_hashes: Collection[int] | None,
+    ) -> QueueRead:
+        """Committed records of one queue."""
+
+    def queue_range(self, topic: str, queue_id: int) -> QueueRange:
+        """The readable part of a queue."""
+
+    def queue_ids(self, topic: str) -> list[int]:
+        """Queues of the topic that hold or held messages, ascending."""
+
+    def record_at(self, log_offset: LogOffset) -> bytes | None:
+        """The committed record that begins exactly there."""
+
+    def store_time(self, topic: str, queue_id: int, queue_offset: QueueOffset) -> int:
+        """Store time in ms, −1 if there is no such message."""
+
+    def offset_by_time(
+        self, topic: str, queue_id: int, timestamp_ms: int, boundary: Boundary
+    ) -> QueueOffset:
+        """Queue offset by store time."""
+
+    def query_key(
+        self, topic: str, key: str, *, count_max: int, begin_ms: int, end_ms: int
+    ) -> KeyQuery:
+        """Records indexed under a key."""
+
+    def drop_topic(self, topic: str) -> None:
+        """Forgets all queues of the topic."""
+
+    def close(self) -> None:
+        """The clean stop."""
+
+# -- frames, headers, batches, records (pyromq.wire.remoting.native) -------------------------------
+
+@final
+class FrameReader:
+    """Decodes frames straight into commands."""
+
+    def __new__(
+        cls, command: type, languages: list[object], json: object, rocketmq: object
+    ) -> FrameReader:
+        """`languages` by their number; `json` and `rocketmq` are the two serialize types."""
+
+    def split(
+        self,
+        data: bytes | bytearray | memoryview,
+        start: int,
+        frame_size_max: int,
+        header_size_max: int,
+        ext_fields_max: int,
+    ) -> tuple[list[object], int, int]:
+        """`(commands, end, needed)`: what was decoded from `start` on, where the next frame begins,
+        and its size: 0 while unknown, −1 if it is not for this reader."""
+
+@final
+class FieldWriter:
+    """Writes typed headers of one type as text fields."""
+
+    def __new__(cls, fields: list[tuple[str, str]]) -> FieldWriter:
+        """`fields`: name on the wire and attribute, in the order to be written."""
+
+    def write(self, header: object) -> dict[str, str] | None:
+        """The fields that are not None; None instead if the reference must judge."""
+
+def encode_head(command: object) -> bytes | None:
+    """Prefix and header of a command's frame; None if the reference must judge it."""
+
+def decode_batch(
+    data: bytes | bytearray | memoryview, item_type: type, count_max: int
+) -> list[object] | None:
+    """All messages of a batch body as `item_type(flag, body, properties)`; None if it is not whole."""
+
+def decode_records(
+    data: bytes | bytearray | memoryview, record_type: type
+) -> list[object] | None:
+    """Records one after another as `record_type(…)`, its members in the order of
+    `wire.record.Record`; None if they do not fill `data` exactly."""

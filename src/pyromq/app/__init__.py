@@ -1,0 +1,1 @@
+"""Where all parts meet: command lines, configuration, and the processes they make."""

@@ -1,0 +1,29 @@
+"""The `pyromq` command. What a command needs is imported when it runs."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from pyromq.errors import StartFailed
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command; returns its exit code: 0, or what `StartFailed` says."""
+    from pyromq.app.options import NOT_BUILT, parse
+
+    try:
+        options = parse(sys.argv[1:] if arguments is None else arguments)
+        if options.command in NOT_BUILT:
+            sys.stderr.write(f"pyromq {options.command}: not built yet\n")
+            return 2
+        from pyromq.app.serve import serve
+
+        serve(options)
+    except StartFailed as error:
+        sys.stderr.write(f"pyromq: {error}\n")
+        return error.exit_code
+    return 0
+
+
+__all__ = ["main"]

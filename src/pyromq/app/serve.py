@@ -1,0 +1,95 @@
+"""Serving commands: standalone, namesrv and broker are the same parts, put together differently."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from pyromq.app.house import House, Part, say
+from pyromq.app.settings import Configured, configure, property_lines
+from pyromq.config import LogFormat
+from pyromq.config.addresses import is_unspecified
+from pyromq.errors import ConfigInvalid
+from pyromq.observe.logs import start_logs
+
+_log = logging.getLogger("pyromq.app")
+
+
+def serve(options: argparse.Namespace) -> None:
+    """Runs until the process is told to stop. Raises StartFailed."""
+    if getattr(options, "ephemeral", False):
+        if options.data_dir is not None:
+            raise ConfigInvalid("--ephemeral makes its own directory: --data-dir is not accepted")
+        directory = tempfile.mkdtemp(prefix="pyromq-")
+        try:
+            _serve_in(options, directory)
+        finally:
+            shutil.rmtree(directory, ignore_errors=True)
+    else:
+        _serve_in(options, None)
+
+
+def _serve_in(options: argparse.Namespace, ephemeral_dir: str | None) -> None:
+    configured = configure(options, ephemeral_dir)
+    is_important_only = getattr(options, "print_important_config", False)
+    if is_important_only or getattr(options, "print_config", False):
+        for line in property_lines(configured, is_important_only=is_important_only):
+            say(line)
+        return
+    if configured.namesrv is None and configured.broker is None:
+        raise ConfigInvalid("--namesrv-port=off --broker-port=off: nothing is left to serve")
+    is_json = configured.observe.log_format is LogFormat.JSON
+    logs = start_logs(configured.observe.log_level, is_json=is_json)
+    try:
+        for remark in configured.remarks:
+            _log.info(remark)
+        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            runner.run(_live(configured))
+    finally:
+        logs.stop()
+
+
+async def _live(configured: Configured) -> None:
+    house = House(configured.remoting)
+    await house.live(_parts(house, configured), say)
+
+
+def _parts(house: House, configured: Configured) -> list[Part]:
+    parts: list[Part] = []
+    own_namesrv: Callable[[], str | None] = lambda: None  # noqa: E731
+    if configured.namesrv is not None:
+        from pyromq.app.namesrv import NamesrvPart
+
+        namesrv = NamesrvPart(house, configured.namesrv, Path(configured.store.root))
+        parts.append(namesrv)
+
+        def own_namesrv() -> str | None:
+            """How the broker beside it reaches the name server."""
+            listener = namesrv.listener
+            if is_unspecified(listener.host):
+                return f"127.0.0.1:{listener.port}"
+            return listener.address
+
+    if configured.broker is not None:
+        from pyromq.app.broker import BrokerPart
+
+        parts.append(
+            BrokerPart(house, configured.broker, configured.store, extra_namesrv=own_namesrv)
+        )
+    return parts
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
+    try:
+        import uvloop
+    except ImportError:  # not made for this system
+        return asyncio.new_event_loop
+    return uvloop.new_event_loop
+
+
+__all__ = ["serve"]

@@ -1,0 +1,138 @@
+"""From a command line to checked configurations of the parts it starts."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from pyromq.app.options import OFF, not_built_lines, option_source
+from pyromq.config import (
+    BrokerConfig,
+    NamesrvConfig,
+    ObserveConfig,
+    RemotingConfig,
+    Source,
+    StoreConfig,
+    defaults_for,
+    environment_source,
+    file_source,
+    leftover_lines,
+    leftovers,
+    load,
+    namesrv_source,
+    set_source,
+)
+from pyromq.config.prop import properties_of
+from pyromq.config.sources import text_of
+
+IMPORTANT_PROPERTIES: Final = (
+    "namesrvAddr",
+    "brokerName",
+    "brokerClusterName",
+    "brokerId",
+    "brokerIP1",
+    "brokerIP2",
+    "bindAddress",
+    "listenPort",
+    "haListenPort",
+    "brokerPermission",
+    "defaultTopicQueueNums",
+    "autoCreateTopicEnable",
+    "autoCreateSubscriptionGroup",
+    "storePathRootDir",
+    "flushDiskType",
+    "brokerRole",
+)
+"""What `broker -m` prints: of BrokerConfig's @ImportantField those we have, and the store's."""
+
+
+class Configured(NamedTuple):
+    """Everything a process needs to know; None for a part that is left out."""
+
+    remoting: RemotingConfig
+    namesrv: NamesrvConfig | None
+    broker: BrokerConfig | None
+    store: StoreConfig
+    observe: ObserveConfig
+    remarks: Sequence[str]
+    """What the log should say about the configuration."""
+
+
+def configure(options: argparse.Namespace, data_dir: str | None = None) -> Configured:
+    """Raises ConfigInvalid. `data_dir`: of an ephemeral process.
+
+    Where sources say different things the last one counts: what fits the situation, NAMESRV_ADDR,
+    the file, PYROMQ_… variables, --set, other options.
+    """
+    kinds = _kinds(options)
+    namesrv_port, broker_port = _port(options, "namesrv"), _port(options, "broker")
+    sources = [
+        *_ephemeral_sources(data_dir),
+        namesrv_source(os.environ),
+        *([file_source(Path(options.config))] if options.config else []),
+        environment_source(os.environ, kinds),
+        set_source(options.set),
+        *option_source(options),
+    ]
+    if getattr(options, "namesrv_addr", None) and options.command == "broker":
+        sources.append(Source("-n", {"namesrvAddr": options.namesrv_addr}))
+    if data_dir is not None:
+        sources.append(Source("--ephemeral", {"storePathRootDir": data_dir}))
+    remoting = load(RemotingConfig, sources)
+    store = load(StoreConfig, sources)
+    namesrv = broker = None
+    if NamesrvConfig in kinds:
+        own = sources
+        if options.command == "standalone":  # one file for both: listenPort is the broker's there
+            own = [source.without("listenPort") for source in sources]
+        namesrv = load(NamesrvConfig, [*own, *_port_source("--namesrv-port", namesrv_port)])
+    if BrokerConfig in kinds:
+        own = [*defaults_for(remoting), *sources, *_port_source("--broker-port", broker_port)]
+        broker = load(BrokerConfig, own)
+    observe = load(ObserveConfig, sources)
+    remarks = [*leftover_lines(leftovers(kinds, sources)), *not_built_lines(options)]
+    return Configured(remoting, namesrv, broker, store, observe, remarks)
+
+
+def property_lines(configured: Configured, *, is_important_only: bool) -> list[str]:
+    """`key=value` of all parts, sorted, as `-p` and `-m` print them."""
+    texts: dict[str, str] = {}
+    store = None if configured.broker is None else configured.store
+    observe, remoting = configured.observe, configured.remoting
+    for part in (observe, remoting, configured.namesrv, store, configured.broker):
+        if part is not None:
+            for name, declared in properties_of(type(part)).items():
+                texts[name] = text_of(declared, part)
+    names = IMPORTANT_PROPERTIES if is_important_only else sorted(texts)
+    return [f"{name}={texts[name]}" for name in names if name in texts]
+
+
+def _kinds(options: argparse.Namespace) -> list[type[Any]]:
+    kinds: list[type[Any]] = [RemotingConfig, StoreConfig, ObserveConfig]
+    if options.command != "broker" and _port(options, "namesrv") != OFF:
+        kinds.append(NamesrvConfig)
+    if options.command != "namesrv" and _port(options, "broker") != OFF:
+        kinds.append(BrokerConfig)
+    return kinds
+
+
+def _port(options: argparse.Namespace, door: str) -> str | None:
+    port: str | None = getattr(options, f"{door}_port", None)
+    if port is None and getattr(options, "ephemeral", False):
+        return "0"
+    return port
+
+
+def _port_source(option: str, port: str | None) -> Sequence[Source]:
+    return [] if port in (None, OFF) else [Source(option, {"listenPort": str(port)})]
+
+
+def _ephemeral_sources(data_dir: str | None) -> Sequence[Source]:
+    """Nothing of an ephemeral store outlives the process: it need not wait for the disk."""
+    return [] if data_dir is None else [Source("--ephemeral", {"flushDiskType": "ASYNC_FLUSH"})]
+
+
+__all__ = ["IMPORTANT_PROPERTIES", "Configured", "configure", "property_lines"]

@@ -1,0 +1,396 @@
+"""A broker: builds its parts, hands each what it needs, and answers by them.
+
+No rule lives here. A verb is found in the part it is delegated to; what ends a turn, and in which
+order, is in `end_turn`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import logging
+import os
+import random
+from collections.abc import Coroutine, Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from shutil import disk_usage
+from typing import Any, Final
+
+from pyromq.api import (
+    Caller,
+    ClientConnection,
+    ConsumerConnections,
+    Heartbeat,
+    HeartbeatAnswer,
+    MessageQuery,
+    Peers,
+    PullRequest,
+    PullResult,
+    QueueStats,
+    SendRequest,
+    SendResult,
+)
+from pyromq.broker.admin import DiskSpace, DiskSpaceOf, RuntimeInfo
+from pyromq.broker.cleanup import Chore, Cleanup
+from pyromq.broker.clients import Clients
+from pyromq.broker.groups import Groups
+from pyromq.broker.journal import Journal
+from pyromq.broker.offsets import Offsets, QueueProgress
+from pyromq.broker.parked import ParkedPolls
+from pyromq.broker.pull import Pulls
+from pyromq.broker.query import Queries
+from pyromq.broker.send import RandomBelow, Sends
+from pyromq.broker.store_turn import StoreTurn
+from pyromq.broker.topics import Topics, TopicsChanged
+from pyromq.clock import Clock
+from pyromq.config import BrokerConfig, Settings, StoreConfig
+from pyromq.domain.group import GroupConfig
+from pyromq.domain.topic import TopicConfig
+from pyromq.domain.unique_key import UniqueKeys
+from pyromq.domain.version import DataVersion
+from pyromq.observe.counters import SAMPLE_INTERVAL_MS, BrokerCounters
+from pyromq.store.engine import Engine
+from pyromq.store.metadata import Metadata
+from pyromq.turn import Turn
+from pyromq.units import SECOND_MS, LogOffset, QueueOffset
+
+POLL_DEADLINE_INTERVAL_MS: Final = 100
+"""So much later than asked for a long poll may end."""
+COMMIT_TIMEOUT_INTERVAL_MS: Final = 500
+CLIENT_SCAN_INTERVAL_MS: Final = 10 * SECOND_MS
+DRAIN_TIMEOUT_MS: Final = 2 * SECOND_MS
+"""Longest wait at the stop for the syncs of what is stored; a whole clean stop may take 5 s."""
+
+_log = logging.getLogger(__name__)
+
+
+class Broker:
+    """A `BrokerApi` over an engine and a metadata journal. Belongs to the loop thread."""
+
+    def __init__(
+        self,
+        *,
+        engine: Engine,
+        metadata: Metadata,
+        settings: Settings[BrokerConfig],
+        store_settings: Settings[StoreConfig],
+        clock: Clock,
+        turn: Turn,
+        store_host: bytes,
+        on_topics_changed: TopicsChanged | None = None,
+        random_below: RandomBelow = random.randrange,
+        unique_keys: UniqueKeys | None = None,
+        disk_space_of: DiskSpaceOf | None = None,
+    ) -> None:
+        """`store_host` is the same as the engine's: 4 or 16 address bytes and a 4-byte port."""
+        zone = datetime.now().astimezone().tzinfo
+        assert zone is not None
+        address = store_host[:-4]
+        broker_ip = settings.current.broker_ip1 or str(ipaddress.ip_address(address))
+        self._engine = engine
+        self._settings = settings
+        self._turn = turn
+        self._clock = clock
+        self._drained: asyncio.Event | None = None
+        self.counters = BrokerCounters(clock.now_ms(), clock.monotonic_ms(), zone)
+        self._store_turn = StoreTurn(engine, clock, self.counters)
+        self._journal = Journal(metadata, turn)
+        self._parked = ParkedPolls(engine)
+        self._topics = Topics(
+            metadata, self._journal, engine, self._parked, settings, on_topics_changed or _ignore
+        )
+        self._groups = Groups(metadata, self._journal, settings)
+        self._clients = Clients(self._topics, self._groups, self._journal, settings, clock)
+        self._offsets = Offsets(metadata, self._journal, engine, self._topics, self._groups)
+        self._sends = Sends(
+            engine,
+            self._topics,
+            self._groups,
+            self._journal,
+            self._store_turn,
+            settings,
+            store_settings,
+            clock,
+            turn,
+            self.counters,
+            store_host=store_host,
+            broker_ip=broker_ip,
+            unique_keys=unique_keys
+            or UniqueKeys(address, os.getpid(), random.getrandbits(32), zone),
+            random_below=random_below,
+        )
+        self._pulls = Pulls(
+            engine,
+            self._topics,
+            self._groups,
+            self._clients,
+            self._offsets,
+            self._parked,
+            settings,
+            store_settings,
+            clock,
+            self.counters,
+            broker_ip=broker_ip,
+        )
+        self._queries = Queries(engine, store_settings)
+        self._runtime_info = RuntimeInfo(
+            engine,
+            settings,
+            store_settings,
+            clock,
+            self.counters,
+            disk_space_of or _disk_space,
+        )
+        self.cleanup = Cleanup(
+            clock,
+            (
+                Chore("long poll deadlines", POLL_DEADLINE_INTERVAL_MS, self._expire_polls),
+                Chore(
+                    "commit timeouts",
+                    COMMIT_TIMEOUT_INTERVAL_MS,
+                    lambda: self._expire_commits(store_settings.current.sync_flush_timeout_ms),
+                ),
+                Chore("client expiry", CLIENT_SCAN_INTERVAL_MS, self._expire_clients),
+                Chore("rates", SAMPLE_INTERVAL_MS, self._sample),
+            ),
+        )
+
+    # --- life -----------------------------------------------------------------------------------
+
+    def open(self) -> None:
+        """Makes the system topics and groups exist; before the first request."""
+        self._topics.create_missing_system_topics()
+        self._groups.create_missing_system_groups()
+
+    def start(self) -> None:
+        """Starts the background loops; needs a running loop. Includes `open`."""
+        self.open()
+        self.cleanup.start()
+
+    async def stop(self) -> None:
+        """Stores nothing more, ends long polls and loops, and lets what is stored be answered.
+
+        Engine and metadata stay open: who opened them closes them.
+        """
+        self._sends.close()
+        self._parked.close()
+        await self.cleanup.stop()
+        self._turn.end()
+        if self._waiter_count:
+            self._drained = asyncio.Event()
+            try:
+                async with asyncio.timeout(DRAIN_TIMEOUT_MS / 1000):
+                    await self._drained.wait()
+            except TimeoutError:
+                _log.warning("%d requests were not answered at the stop", self._waiter_count)
+
+    def end_turn(self) -> None:
+        """The broker's stage of a turn: log, journal, who waited for them, who waits for more."""
+        self._store_turn.end_turn()
+        self._journal.end_turn(self._clock.monotonic_ms())
+        arrivals = self._engine.take_arrivals()
+        if arrivals:
+            self._parked.wake(arrivals)
+        if self._drained is not None and not self._waiter_count:
+            self._drained.set()
+
+    def add_peers(self, peers: Peers) -> None:
+        """A door through which clients can be told something by the broker itself."""
+        self._clients.add_peers(peers)
+
+    @property
+    def broker_name(self) -> str:
+        return self._settings.current.broker_name
+
+    @property
+    def cluster_name(self) -> str:
+        return self._settings.current.broker_cluster_name
+
+    @property
+    def _waiter_count(self) -> int:
+        """Requests that wait for their promise."""
+        return self._store_turn.waiter_count + self._journal.waiter_count
+
+    @property
+    def parked_count(self) -> int:
+        """Long polls held now."""
+        return len(self._parked)
+
+    # --- messages -------------------------------------------------------------------------------
+
+    def send(self, caller: Caller, request: SendRequest) -> Coroutine[Any, Any, SendResult]:
+        return self._sends.send(caller, request)
+
+    def send_batch(self, caller: Caller, request: SendRequest) -> Coroutine[Any, Any, SendResult]:
+        return self._sends.send_batch(caller, request)
+
+    def pull(self, caller: Caller, request: PullRequest) -> Coroutine[Any, Any, PullResult]:
+        return self._pulls.pull(caller, request)
+
+    def query_by_key(
+        self,
+        topic: str,
+        key: str,
+        *,
+        count_max: int,
+        begin_ms: int,
+        end_ms: int,
+        is_unique_key: bool,
+    ) -> MessageQuery:
+        return self._queries.by_key(
+            topic,
+            key,
+            count_max=count_max,
+            begin_ms=begin_ms,
+            end_ms=end_ms,
+            is_unique_key=is_unique_key,
+        )
+
+    def message_at(self, log_offset: LogOffset) -> bytes:
+        return self._queries.at(log_offset)
+
+    # --- offsets --------------------------------------------------------------------------------
+
+    def consumer_offset(
+        self, group: str, topic: str, queue_id: int, *, is_zero_if_not_found: bool | None
+    ) -> QueueOffset:
+        return self._offsets.committed(
+            group, topic, queue_id, is_zero_if_not_found=is_zero_if_not_found
+        )
+
+    def commit_offset(
+        self, caller: Caller, group: str, topic: str, queue_id: int, offset: QueueOffset
+    ) -> Coroutine[Any, Any, None]:
+        del caller
+        return self._offsets.commit(group, topic, queue_id, offset)
+
+    def max_offset(self, topic: str, queue_id: int) -> QueueOffset:
+        return self._offsets.max(topic, queue_id)
+
+    def min_offset(self, topic: str, queue_id: int) -> QueueOffset:
+        return self._offsets.min(topic, queue_id)
+
+    def offset_by_time(
+        self, topic: str, queue_id: int, timestamp_ms: int, *, is_upper: bool
+    ) -> QueueOffset:
+        return self._offsets.by_time(topic, queue_id, timestamp_ms, is_upper=is_upper)
+
+    def earliest_store_time(self, topic: str, queue_id: int) -> int:
+        return self._offsets.earliest_store_time(topic, queue_id)
+
+    def all_consumer_offsets(self) -> bytes:
+        return self._offsets.all()
+
+    # --- clients --------------------------------------------------------------------------------
+
+    def heartbeat(
+        self, caller: Caller, heartbeat: Heartbeat
+    ) -> Coroutine[Any, Any, HeartbeatAnswer]:
+        return self._clients.heartbeat(caller, heartbeat)
+
+    def unregister_client(
+        self,
+        caller: Caller,
+        client_id: str,
+        producer_group: str | None,
+        consumer_group: str | None,
+    ) -> None:
+        self._clients.unregister(caller, client_id, producer_group, consumer_group)
+
+    def connection_lost(self, connection_id: int) -> None:
+        self._parked.drop_connection(connection_id)
+        self._clients.connection_lost(connection_id)
+
+    def consumer_ids(self, group: str) -> Sequence[str]:
+        return self._clients.consumer_ids(group)
+
+    def consumer_connections(self, group: str) -> ConsumerConnections:
+        return self._clients.consumer_connections(group)
+
+    def producer_connections(self, group: str) -> Sequence[ClientConnection]:
+        return self._clients.producer_connections(group)
+
+    def all_producers(self) -> Mapping[str, Sequence[ClientConnection]]:
+        return self._clients.all_producers()
+
+    # --- administration -------------------------------------------------------------------------
+
+    def put_topic(self, config: TopicConfig) -> Coroutine[Any, Any, None]:
+        return self._topics.put(config)
+
+    def delete_topic(self, topic: str) -> Coroutine[Any, Any, None]:
+        return self._topics.delete(topic)
+
+    def topic(self, topic: str) -> TopicConfig:
+        return self._topics.config(topic)
+
+    def topics(self) -> tuple[DataVersion, Mapping[str, TopicConfig]]:
+        return self._topics.all()
+
+    def system_topics(self) -> Sequence[str]:
+        return self._topics.system_names()
+
+    def topic_stats(self, topic: str) -> Sequence[QueueStats]:
+        return self._offsets.stats(topic)
+
+    def put_group(self, config: GroupConfig) -> Coroutine[Any, Any, None]:
+        return self._groups.put(config)
+
+    def delete_group(self, group: str, *, is_offset_cleaned: bool) -> Coroutine[Any, Any, None]:
+        return self._groups.delete(group, is_offset_cleaned=is_offset_cleaned)
+
+    def group(self, group: str) -> GroupConfig:
+        return self._groups.config(group)
+
+    def groups(self) -> tuple[DataVersion, Mapping[str, GroupConfig]]:
+        return self._groups.all()
+
+    def groups_of_topic(self, topic: str) -> Sequence[str]:
+        committed = self._offsets.groups_of_topic(topic)
+        return sorted(self._clients.groups_subscribed_to(topic).union(committed))
+
+    def consume_stats(self, group: str, topic: str | None = None) -> Sequence[QueueProgress]:
+        """How far a group is, in one topic or in all it has offsets in.
+
+        While the group is connected, topics that it does not subscribe to are left out.
+        """
+        topics = [topic] if topic else self._offsets.topics_of_group(group)
+        consumers = self._clients.consumers.get(group)
+        if consumers is not None and consumers.subscriptions:
+            topics = [name for name in topics if name in consumers.subscriptions]
+        return [queue for name in topics for queue in self._offsets.progress(group, name)]
+
+    def runtime_info(self) -> Mapping[str, str]:
+        return self._runtime_info.table()
+
+    # --- chores ---------------------------------------------------------------------------------
+
+    def _expire_polls(self) -> None:
+        self._parked.expire(self._clock.monotonic_ms())
+
+    def _expire_commits(self, timeout_ms: int) -> None:
+        self._store_turn.expire(timeout_ms)
+        self._journal.expire(self._clock.monotonic_ms(), timeout_ms)
+
+    def _expire_clients(self) -> None:
+        self._clients.expire()
+
+    def _sample(self) -> None:
+        self.counters.sample(self._clock.now_ms(), self._clock.monotonic_ms())
+
+
+def _ignore(names: Sequence[str]) -> None:
+    """Nobody wants to know of changed topics."""
+    del names
+
+
+def _disk_space(root: Path) -> DiskSpace | None:
+    try:
+        usage = disk_usage(root)
+    except OSError:
+        return None  # the directory does not exist: a store in memory
+    return DiskSpace(total=usage.total, free=usage.free)
+
+
+__all__ = ["Broker"]

@@ -1,0 +1,210 @@
+"""Long polls: pulls that found nothing and wait for a message, a deadline, or the end.
+
+A parked poll is an entry under its queue and in a heap of deadlines; it costs nothing while nothing
+happens, and there is no timer per poll. Four things wake it: a message that it wants (those it does
+not want only move its offset forward), its deadline, a change of its topic, and the loss of its
+connection or of the broker.
+
+Source: longpolling.PullRequestHoldService of org.apache.rocketmq.broker 5.5.0, which scans all
+polls every 5 s instead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from heapq import heapify, heappop, heappush
+from typing import Final
+
+from pyromq.errors import RequestRefused, ServiceUnavailable, StoreFailed, SystemBusy
+from pyromq.store.engine import Arrival, Engine, QueueRead, ReadStatus
+from pyromq.units import QueueOffset
+from pyromq.waiting import Latch
+
+POLLS_MAX: Final = 200_000
+"""Polls parked at once; each holds about 2 KiB. Beyond, clients are told to come back later."""
+CONNECTION_POLLS_MAX: Final = 16_384
+"""Polls of one connection: a client has one per queue, and a topic has 1,024 queues at most."""
+STALE_DEADLINES_MIN: Final = 1_024
+"""The heap is rebuilt when it has more finished polls than this, and more than live ones."""
+
+
+class Poll:
+    """One parked pull. Mutable: its offset advances over messages that it does not want."""
+
+    __slots__ = (
+        "body_size_max",
+        "connection_id",
+        "deadline_ms",
+        "latch",
+        "message_count_max",
+        "queue_id",
+        "queue_offset",
+        "tag_hashes",
+        "topic",
+    )
+
+    def __init__(
+        self,
+        topic: str,
+        queue_id: int,
+        queue_offset: QueueOffset,
+        *,
+        message_count_max: int,
+        body_size_max: int,
+        tag_hashes: frozenset[int] | None,
+        connection_id: int,
+        deadline_ms: int,
+    ) -> None:
+        self.topic = topic
+        self.queue_id = queue_id
+        self.queue_offset = queue_offset
+        self.message_count_max = message_count_max
+        self.body_size_max = body_size_max
+        self.tag_hashes = tag_hashes
+        self.connection_id = connection_id
+        self.deadline_ms = deadline_ms
+        self.latch: Latch[QueueRead | None] = Latch()
+        """What was found, or None: look again yourself (time is up, or the topic changed)."""
+
+    def __lt__(self, other: Poll) -> bool:
+        return self.deadline_ms < other.deadline_ms
+
+
+class ParkedPolls:
+    """All parked polls of a broker."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._by_topic: dict[str, dict[int, dict[Poll, None]]] = {}
+        self._by_connection: dict[int, dict[Poll, None]] = {}
+        self._deadlines: list[Poll] = []
+        self._count = 0
+        self._is_closed = False
+
+    def __len__(self) -> int:
+        return self._count
+
+    def park(self, poll: Poll) -> Latch[QueueRead | None]:
+        """Keeps the poll until something wakes it; raises SystemBusy beyond the limits."""
+        if self._is_closed:
+            raise ServiceUnavailable("the broker is shutting down")
+        if self._count >= POLLS_MAX:
+            raise SystemBusy(f"{POLLS_MAX} pulls are waiting for messages, no more are held")
+        own = self._by_connection.setdefault(poll.connection_id, {})
+        if len(own) >= CONNECTION_POLLS_MAX:
+            raise SystemBusy(
+                f"{CONNECTION_POLLS_MAX} pulls of this connection are waiting, no more are held"
+            )
+        own[poll] = None
+        self._by_topic.setdefault(poll.topic, {}).setdefault(poll.queue_id, {})[poll] = None
+        heappush(self._deadlines, poll)
+        self._count += 1
+        return poll.latch
+
+    def wake(self, arrivals: Iterable[Arrival]) -> None:
+        """Gives new messages to the polls that want them."""
+        for arrival in arrivals:
+            queues = self._by_topic.get(arrival.topic)
+            if queues is None:
+                continue
+            polls = queues.get(arrival.queue_id)
+            if polls:
+                self._offer(list(polls), arrival.max_offset)
+
+    def wake_topic(self, topic: str) -> None:
+        """The topic changed or is gone: its polls look again themselves."""
+        for polls in list(self._by_topic.get(topic, {}).values()):
+            for poll in list(polls):
+                self._finish(poll, None)
+
+    def expire(self, monotonic_ms: int) -> None:
+        """Wakes the polls whose time is up."""
+        deadlines = self._deadlines
+        while deadlines and (deadlines[0].latch.is_set or deadlines[0].deadline_ms <= monotonic_ms):
+            poll = heappop(deadlines)
+            if not poll.latch.is_set:
+                self._finish(poll, None)
+        if len(deadlines) - self._count > max(STALE_DEADLINES_MIN, self._count):
+            self._deadlines = [poll for poll in deadlines if not poll.latch.is_set]
+            heapify(self._deadlines)
+
+    def drop_connection(self, connection_id: int) -> None:
+        """Nobody waits for the answers any more."""
+        for poll in list(self._by_connection.get(connection_id, ())):
+            self._fail(poll, ServiceUnavailable("the connection is closed"))
+
+    def close(self) -> None:
+        """Ends all polls: clients come back when the broker does, or go to another one."""
+        self._is_closed = True
+        for polls in list(self._by_connection.values()):
+            for poll in list(polls):
+                self._fail(poll, ServiceUnavailable("the broker is shutting down"))
+        self._deadlines.clear()
+
+    def _offer(self, polls: list[Poll], max_offset: QueueOffset) -> None:
+        reads: dict[tuple[int, int, int, frozenset[int] | None], QueueRead] = {}
+        for poll in polls:
+            if poll.latch.is_set or poll.queue_offset >= max_offset:
+                continue
+            wanted = (
+                poll.queue_offset,
+                poll.message_count_max,
+                poll.body_size_max,
+                poll.tag_hashes,
+            )
+            read = reads.get(wanted)
+            if read is None:
+                try:
+                    read = self._read(poll)
+                except StoreFailed as error:
+                    self._fail(poll, ServiceUnavailable(f"the store cannot be read: {error}"))
+                    continue
+                reads[wanted] = read
+            if read.status is ReadStatus.NO_MATCHED_MESSAGE:
+                poll.queue_offset = read.next_offset
+            else:
+                self._finish(poll, read)
+
+    def _read(self, poll: Poll) -> QueueRead:
+        """Reads on while whole scans hold nothing that the poll wants."""
+        offset = poll.queue_offset
+        while True:
+            read = self._engine.read(
+                poll.topic,
+                poll.queue_id,
+                offset,
+                message_count_max=poll.message_count_max,
+                body_size_max=poll.body_size_max,
+                tag_hashes=poll.tag_hashes,
+            )
+            if (
+                read.status is not ReadStatus.NO_MATCHED_MESSAGE
+                or not offset < read.next_offset < read.max_offset
+            ):
+                return read
+            offset = read.next_offset
+
+    def _finish(self, poll: Poll, read: QueueRead | None) -> None:
+        self._forget(poll)
+        poll.latch.set(read)
+
+    def _fail(self, poll: Poll, error: RequestRefused) -> None:
+        self._forget(poll)
+        poll.latch.fail(error)
+
+    def _forget(self, poll: Poll) -> None:
+        self._count -= 1
+        queues = self._by_topic[poll.topic]
+        polls = queues[poll.queue_id]
+        del polls[poll]
+        if not polls:
+            del queues[poll.queue_id]
+            if not queues:
+                del self._by_topic[poll.topic]
+        own = self._by_connection[poll.connection_id]
+        del own[poll]
+        if not own:
+            del self._by_connection[poll.connection_id]
+
+
+__all__ = ["CONNECTION_POLLS_MAX", "POLLS_MAX", "ParkedPolls", "Poll"]

@@ -1,0 +1,9 @@
+"""The remoting doors: RocketMQ's own protocol in front of a broker or a name server."""
+
+from __future__ import annotations
+
+from pyromq.frontends.remoting.broker_table import broker_table
+from pyromq.frontends.remoting.door import RemotingDoor
+from pyromq.frontends.remoting.namesrv_table import namesrv_table
+
+__all__ = ["RemotingDoor", "broker_table", "namesrv_table"]

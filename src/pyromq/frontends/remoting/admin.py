@@ -1,0 +1,194 @@
+"""Rows that administer a broker: codes 17, 18, 21, 28, 200, 201, 202, 207, 215, 225, 300, 305, 351,
+352.
+
+Source: AdminBrokerProcessor of org.apache.rocketmq.broker 5.5.0.
+"""
+
+from __future__ import annotations
+
+from typing import Final, Protocol
+
+from msgspec import Struct
+
+from pyromq.api import AdminApi, Caller
+from pyromq.codes import RequestCode
+from pyromq.domain.attributes import parse_attribute_changes
+from pyromq.domain.route import MessageQueue
+from pyromq.domain.topic import TopicConfig
+from pyromq.frontends.remoting.table import DONE, Answer, PlainVerb, WaitingVerb
+from pyromq.wire import dialect
+from pyromq.wire.remoting.bodies.groups import (
+    GroupTable,
+    decode_group_config,
+    decode_group_config_list,
+    encode_group_config,
+    encode_group_table,
+)
+from pyromq.wire.remoting.bodies.routes import TopicList, encode_kv_table, encode_topic_list
+from pyromq.wire.remoting.bodies.topics import (
+    TopicOffset,
+    TopicStats,
+    TopicTable,
+    decode_topic_config_list,
+    encode_topic_config,
+    encode_topic_stats,
+    encode_topic_table,
+)
+from pyromq.wire.remoting.frame import Command
+from pyromq.wire.remoting.headers import decode_header
+from pyromq.wire.remoting.headers.groups import DeleteGroupHeader, GroupConfigHeader
+from pyromq.wire.remoting.headers.topics import (
+    CreateTopicHeader,
+    DeleteTopicHeader,
+    TopicConfigHeader,
+    TopicStatsHeader,
+)
+
+_TOPIC_DONE: Final = Answer(remark="not set any response code")
+"""Apache's code 17 succeeds with the remark its answers are born with."""
+
+
+class BrokerAdmin(AdminApi, Protocol):
+    """The administration of a broker, and its name."""
+
+    @property
+    def broker_name(self) -> str: ...
+
+
+class AdminRows:
+    """The rows, bound to one broker."""
+
+    def __init__(self, broker: BrokerAdmin) -> None:
+        self._broker = broker
+
+    def rows(self) -> list[tuple[RequestCode, PlainVerb | WaitingVerb]]:
+        return [
+            (RequestCode.UPDATE_AND_CREATE_TOPIC, self.put_topic),
+            (RequestCode.UPDATE_AND_CREATE_TOPIC_LIST, self.put_topics),
+            (RequestCode.GET_ALL_TOPIC_CONFIG, self.topics),
+            (RequestCode.GET_TOPIC_CONFIG, self.topic),
+            (RequestCode.GET_TOPIC_STATS_INFO, self.topic_stats),
+            (RequestCode.DELETE_TOPIC_IN_BROKER, self.delete_topic),
+            (RequestCode.GET_SYSTEM_TOPIC_LIST_FROM_BROKER, self.system_topics),
+            (RequestCode.UPDATE_AND_CREATE_SUBSCRIPTIONGROUP, self.put_group),
+            (RequestCode.UPDATE_AND_CREATE_SUBSCRIPTIONGROUP_LIST, self.put_groups),
+            (RequestCode.GET_ALL_SUBSCRIPTIONGROUP_CONFIG, self.groups),
+            (RequestCode.GET_SUBSCRIPTIONGROUP_CONFIG, self.group),
+            (RequestCode.DELETE_SUBSCRIPTIONGROUP, self.delete_group),
+            (RequestCode.QUERY_TOPIC_CONSUME_BY_WHO, self.groups_of_topic),
+            (RequestCode.GET_BROKER_RUNTIME_INFO, self.runtime_info),
+        ]
+
+    # ── topics ──────────────────────────────────────────────────────────────────────────────────
+
+    async def put_topic(
+        self, caller: Caller, header: CreateTopicHeader, command: Command
+    ) -> Answer:
+        del caller, command
+        await self._broker.put_topic(
+            TopicConfig(
+                topic_name=header.topic,
+                read_queue_nums=header.read_queue_nums,
+                write_queue_nums=header.write_queue_nums,
+                perm=header.perm,
+                topic_filter_type=header.topic_filter_type,
+                topic_sys_flag=header.topic_sys_flag or 0,
+                order=header.order,
+                attributes=parse_attribute_changes(header.attributes),
+            )
+        )
+        return _TOPIC_DONE
+
+    async def put_topics(self, caller: Caller, header: None, command: Command) -> Answer:
+        del caller, header
+        for config in decode_topic_config_list(command.body):
+            await self._broker.put_topic(config)
+        return _TOPIC_DONE
+
+    def topics(self, caller: Caller, header: object, command: Command) -> Answer:
+        """All of them in one answer, also to a client that would take them in parts."""
+        del caller, header, command
+        version, table = self._broker.topics()
+        body = encode_topic_table(TopicTable(topic_config_table=dict(table), data_version=version))
+        return Answer({"totalTopicNum": str(len(table))}, body)
+
+    def topic(self, caller: Caller, header: TopicConfigHeader, command: Command) -> Answer:
+        del caller, command
+        return Answer(body=encode_topic_config(self._broker.topic(header.topic)))
+
+    def topic_stats(self, caller: Caller, header: TopicStatsHeader, command: Command) -> Answer:
+        del caller, command
+        table = {
+            MessageQueue(
+                broker_name=self._broker.broker_name, queue_id=queue.queue_id, topic=header.topic
+            ): TopicOffset(
+                min_offset=queue.min_offset,
+                max_offset=queue.max_offset,
+                last_update_timestamp=queue.last_update_timestamp_ms,
+            )
+            for queue in self._broker.topic_stats(header.topic)
+        }
+        return Answer(body=encode_topic_stats(TopicStats(offset_table=table)))
+
+    async def delete_topic(
+        self, caller: Caller, header: DeleteTopicHeader, command: Command
+    ) -> Answer:
+        del caller, command
+        await self._broker.delete_topic(header.topic)
+        return DONE
+
+    def system_topics(self, caller: Caller, header: None, command: Command) -> Answer:
+        del caller, header, command
+        topics = TopicList(topic_list=list(self._broker.system_topics()))
+        return Answer(body=encode_topic_list(topics))
+
+    # ── groups ──────────────────────────────────────────────────────────────────────────────────
+
+    async def put_group(self, caller: Caller, header: None, command: Command) -> Answer:
+        del caller, header
+        await self._broker.put_group(decode_group_config(command.body))
+        return DONE
+
+    async def put_groups(self, caller: Caller, header: None, command: Command) -> Answer:
+        del caller, header
+        for config in decode_group_config_list(command.body):
+            await self._broker.put_group(config)
+        return DONE
+
+    def groups(self, caller: Caller, header: object, command: Command) -> Answer:
+        del caller, header, command
+        version, table = self._broker.groups()
+        body = encode_group_table(
+            GroupTable(subscription_group_table=dict(table), data_version=version)
+        )
+        return Answer({"totalGroupNum": str(len(table))}, body)
+
+    def group(self, caller: Caller, header: GroupConfigHeader, command: Command) -> Answer:
+        del caller, command
+        return Answer(body=encode_group_config(self._broker.group(header.group)))
+
+    async def delete_group(
+        self, caller: Caller, header: DeleteGroupHeader, command: Command
+    ) -> Answer:
+        del caller, command
+        await self._broker.delete_group(header.group_name, is_offset_cleaned=header.clean_offset)
+        return DONE
+
+    def groups_of_topic(self, caller: Caller, header: object, command: Command) -> Answer:
+        del caller, header
+        topic = decode_header(TopicStatsHeader, command.ext).topic
+        groups = list(self._broker.groups_of_topic(topic))
+        return Answer(body=dialect.encode(_GroupList(groups)))
+
+    # ── the broker ──────────────────────────────────────────────────────────────────────────────
+
+    def runtime_info(self, caller: Caller, header: None, command: Command) -> Answer:
+        del caller, header, command
+        return Answer(body=encode_kv_table(dict(self._broker.runtime_info())))
+
+
+class _GroupList(Struct, frozen=True, rename="camel"):
+    group_list: list[str]
+
+
+__all__ = ["AdminRows", "BrokerAdmin"]

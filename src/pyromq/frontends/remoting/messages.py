@@ -1,0 +1,158 @@
+"""Rows that store and read messages: codes 10, 310, 320, 11, 361, 12, 33.
+
+What the answers look like, member by member, follows SendMessageProcessor, PullMessageProcessor and
+QueryMessageProcessor of org.apache.rocketmq.broker 5.5.0. These are the most travelled rows, so
+their answers are built by hand from text, not through `encode_ext`.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from pyromq.api import Caller, MessagesApi, PullRequest, PullStatus, SendRequest, SendResult
+from pyromq.codes import RequestCode, ResponseCode
+from pyromq.frontends.remoting.table import Answer, PlainVerb, WaitingVerb
+from pyromq.units import LogOffset, QueueOffset
+from pyromq.wire.remoting.frame import Command
+from pyromq.wire.remoting.headers import encode_ext
+from pyromq.wire.remoting.headers.pull import PullFlag, PullHeader, ViewMessageHeader
+from pyromq.wire.remoting.headers.query import QueryMessageHeader, QueryMessageResponse
+from pyromq.wire.remoting.headers.send import (
+    EXT_MSG_REGION,
+    EXT_TRACE_ON,
+    SendHeader,
+    SendHeaderV2,
+)
+
+_COMMIT: Final = int(PullFlag.COMMIT_OFFSET)
+_SUSPEND: Final = int(PullFlag.SUSPEND)
+_SUBSCRIPTION: Final = int(PullFlag.SUBSCRIPTION)
+_CLASS_FILTER: Final = int(PullFlag.CLASS_FILTER)
+
+UNIQUE_KEY_RESULTS_MAX: Final = 32
+"""defaultQueryMaxNum: what a query by unique key gets whatever it asks for."""
+
+
+class MessageRows:
+    """The rows, bound to one broker."""
+
+    def __init__(self, broker: MessagesApi) -> None:
+        self._broker = broker
+
+    def rows(self) -> list[tuple[RequestCode, PlainVerb | WaitingVerb]]:
+        return [
+            (RequestCode.SEND_MESSAGE, self.send),
+            (RequestCode.SEND_MESSAGE_V2, self.send),
+            (RequestCode.SEND_BATCH_MESSAGE, self.send_batch),
+            (RequestCode.PULL_MESSAGE, self.pull),
+            (RequestCode.LITE_PULL_MESSAGE, self.pull),
+            (RequestCode.QUERY_MESSAGE, self.query),
+            (RequestCode.VIEW_MESSAGE_BY_ID, self.view),
+        ]
+
+    async def send(
+        self, caller: Caller, header: SendHeader | SendHeaderV2, command: Command
+    ) -> Answer:
+        """A batch may also come under the codes of single messages, told by its header alone."""
+        request = _send_request(header, command)
+        if header.batch:
+            return _sent(await self._broker.send_batch(caller, request))
+        return _sent(await self._broker.send(caller, request))
+
+    async def send_batch(self, caller: Caller, header: SendHeaderV2, command: Command) -> Answer:
+        return _sent(await self._broker.send_batch(caller, _send_request(header, command)))
+
+    async def pull(self, caller: Caller, header: PullHeader, command: Command) -> Answer:
+        flags = header.sys_flag
+        result = await self._broker.pull(
+            caller,
+            PullRequest(
+                consumer_group=header.consumer_group,
+                topic=header.topic,
+                queue_id=header.queue_id,
+                queue_offset=QueueOffset(header.queue_offset),
+                message_count_max=header.max_msg_nums,
+                body_size_max=header.max_msg_bytes,
+                commit_offset=QueueOffset(header.commit_offset) if flags & _COMMIT else None,
+                may_suspend=flags & _SUSPEND != 0,
+                suspend_timeout_ms=header.suspend_timeout_millis,
+                subscription=(header.subscription or "") if flags & _SUBSCRIPTION else None,
+                subscription_version=header.sub_version,
+                expression_type=header.expression_type or "TAG",
+                is_class_filter=flags & _CLASS_FILTER != 0,
+                is_lite=command.code == RequestCode.LITE_PULL_MESSAGE,
+            ),
+        )
+        return Answer(
+            {
+                "suggestWhichBrokerId": str(result.suggest_which_broker_id),
+                "nextBeginOffset": str(result.next_begin_offset),
+                "minOffset": str(result.min_offset),
+                "maxOffset": str(result.max_offset),
+                "topicSysFlag": str(result.topic_sys_flag),
+                "groupSysFlag": str(result.group_sys_flag),
+            },
+            result.body if result.status is PullStatus.FOUND else b"",
+            int(result.status),
+            result.remark,
+        )
+
+    def query(self, caller: Caller, header: QueryMessageHeader, command: Command) -> Answer:
+        del caller, command
+        found = self._broker.query_by_key(
+            header.topic,
+            header.key,
+            count_max=UNIQUE_KEY_RESULTS_MAX if header.unique_key_query else header.max_num,
+            begin_ms=header.begin_timestamp,
+            end_ms=header.end_timestamp,
+            is_unique_key=bool(header.unique_key_query),
+        )
+        ext = encode_ext(
+            QueryMessageResponse(
+                index_last_update_timestamp=found.index_last_timestamp_ms,
+                index_last_update_phyoffset=found.index_last_log_offset,
+            )
+        )
+        if not found.records:
+            remark = "can not find message, maybe time range not correct"
+            return Answer(ext, b"", ResponseCode.QUERY_NOT_FOUND, remark)
+        return Answer(ext, b"".join(found.records))
+
+    def view(self, caller: Caller, header: ViewMessageHeader, command: Command) -> Answer:
+        del caller, command
+        return Answer(body=self._broker.message_at(LogOffset(header.offset)))
+
+
+def _send_request(header: SendHeader | SendHeaderV2, command: Command) -> SendRequest:
+    return SendRequest(
+        topic=header.topic,
+        producer_group=header.producer_group,
+        queue_id=header.queue_id,
+        body=command.body,
+        properties=header.properties or "",
+        flag=header.flag,
+        sys_flag=header.sys_flag,
+        born_timestamp_ms=header.born_timestamp,
+        reconsume_times=header.reconsume_times or 0,
+        max_reconsume_times=header.max_reconsume_times,
+        default_topic=header.default_topic,
+        default_topic_queue_nums=header.default_topic_queue_nums,
+        unit_mode=bool(header.unit_mode),
+        is_oneway=command.is_oneway,
+    )
+
+
+def _sent(result: SendResult) -> Answer:
+    ext = {
+        "msgId": result.msg_id,
+        "queueId": str(result.queue_id),
+        "queueOffset": str(result.queue_offset),
+        EXT_MSG_REGION: result.region_id,
+        EXT_TRACE_ON: "true" if result.is_traced else "false",
+    }
+    if result.transaction_id:
+        ext["transactionId"] = result.transaction_id
+    return Answer(ext)
+
+
+__all__ = ["UNIQUE_KEY_RESULTS_MAX", "MessageRows"]

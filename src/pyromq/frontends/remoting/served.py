@@ -1,0 +1,274 @@
+"""One client's connection: its bytes, its requests under way, and what it may hold.
+
+Commands of a chunk are served in their order. If their answers grow past a bound before the turn
+ends, the rest waits: reading pauses until the peer has taken what it asked for. (One chunk of
+256 KiB may hold 1,300 pulls, each answered with as much.)
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Coroutine
+from functools import partial
+from typing import Any, Final, Protocol
+
+from pyromq.api import Caller
+from pyromq.codes import VERSION_5_5_0, LanguageCode
+from pyromq.errors import ProtocolViolation, RequestRefused, SystemBusy
+from pyromq.frontends.remoting.table import Answer, Table, refusal
+from pyromq.units import MIB
+from pyromq.waiting import Latch
+from pyromq.wire.remoting.connection import RemotingConnection
+from pyromq.wire.remoting.frame import FLAG_ONEWAY, FLAG_RESPONSE, Command
+from pyromq.wire.remoting.headers import decode_header
+
+UNSENT_MAX: Final = 1 * MIB
+"""Answers queued for one connection before its further commands wait. One answer may overshoot."""
+IN_FLIGHT_MAX: Final = 65_536
+"""Requests of one connection that wait for a commit or a message; Apache's client allows itself as
+many asynchronous calls. More are refused as busy."""
+
+
+class PeerName(Protocol):
+    """Who is at the other end."""
+
+    @property
+    def address(self) -> str: ...
+
+    @property
+    def host(self) -> bytes: ...
+
+
+class Output(Protocol):
+    """The way out, as a transport supplies it."""
+
+    @property
+    def peer(self) -> PeerName: ...
+
+    @property
+    def is_congested(self) -> bool:
+        """The peer does not take what was written; `drained` will tell when it has."""
+        ...
+
+    def write(self, data: bytes) -> None: ...
+
+    def pause_reading(self) -> None: ...
+
+    def resume_reading(self) -> None: ...
+
+    def close(self, reason: str) -> None: ...
+
+
+class Door(Protocol):
+    """What a connection asks of the door that owns it."""
+
+    def changed(self, connection: ServedConnection) -> None:
+        """It has something to send: flush it at the end of this turn."""
+        ...
+
+    def answered(self, connection: ServedConnection, response: Command) -> None:
+        """The client answered a request of ours."""
+        ...
+
+    def failed(self, connection: ServedConnection, request: Command, error: Exception) -> Answer:
+        """A verb raised what it must not: logs it, returns what the client is told."""
+        ...
+
+    def left(self, connection: ServedConnection, reason: str) -> None: ...
+
+
+class ServedConnection:
+    """The protocol of one accepted connection, as the transport drives it."""
+
+    __slots__ = ("_caller", "_door", "_in_flight", "_is_closed", "_is_dirty", "_language",
+                 "_output", "_put_off", "_table", "_wire", "connection_id",
+                 "received_frame_count")  # fmt: skip
+
+    def __init__(self, connection_id: int, output: Output, door: Door, table: Table) -> None:
+        self.connection_id = connection_id
+        self.received_frame_count = 0
+        self._output = output
+        self._door = door
+        self._table = table
+        self._wire = RemotingConnection()
+        self._put_off: deque[Command] = deque()
+        """Commands of the last chunk that wait for room; empty while reading is not paused."""
+        self._in_flight = 0
+        self._is_closed = False
+        self._is_dirty = False
+        """Known to the door as having something to flush."""
+        self._language: LanguageCode | None = None
+        self._caller = Caller(connection_id, output.peer.address, output.peer.host)
+        """Who calls, as long as the client calls itself the same."""
+
+    @property
+    def address(self) -> str:
+        return self._caller.address
+
+    # ── driven by the transport ─────────────────────────────────────────────────────────────────
+
+    @property
+    def pending_bytes(self) -> int:
+        return self._wire.pending_bytes
+
+    @property
+    def received_bytes_of_frame(self) -> int:
+        return self._wire.received_bytes_of_frame
+
+    @property
+    def is_proven(self) -> bool:
+        return self._wire.is_proven
+
+    def receive(self, data: memoryview) -> None:
+        commands = self._wire.receive_data(data)
+        if commands:
+            self.received_frame_count += len(commands)
+            if self._put_off:
+                self._put_off.extend(commands)
+            else:
+                self._serve(commands)
+        if self._wire.violation is not None:
+            self._change()
+
+    def drained(self) -> None:
+        if self._put_off:
+            self.go_on()
+
+    def closed(self, reason: str) -> None:
+        self._is_closed = True
+        self._put_off.clear()
+        if (violation := self._wire.violation) is not None:
+            reason = f"protocol violation: {violation}"
+        self._door.left(self, reason)
+
+    # ── driven by the door ──────────────────────────────────────────────────────────────────────
+
+    def send(self, command: Command) -> None:
+        """Queues a request or notification of ours."""
+        if not self._is_closed:
+            self._wire.send(command)
+            self._change()
+
+    def flush(self) -> bool:
+        """Hands everything queued to the transport. True if put-off commands can go on now."""
+        self._is_dirty = False
+        if self._is_closed:
+            return False
+        if self._wire.unsent_bytes:
+            self._output.write(self._wire.data_to_send())
+        violation: ProtocolViolation | None = self._wire.violation
+        if violation is not None and not self._put_off:
+            self._output.close(str(violation))
+            return False
+        return bool(self._put_off) and not self._output.is_congested
+
+    def go_on(self) -> None:
+        """Serves put-off commands, and reads again when none is left."""
+        if self._is_closed or not self._put_off:
+            return
+        commands = list(self._put_off)
+        self._put_off.clear()
+        self._serve(commands)
+        self._change()
+        if not self._put_off:
+            self._output.resume_reading()
+
+    # ── serving: written flat, as it runs once per request ──────────────────────────────────────
+
+    def _serve(self, commands: list[Command]) -> None:
+        wire = self._wire
+        for index, command in enumerate(commands):
+            if wire.unsent_bytes > UNSENT_MAX:
+                self._put_off.extend(commands[index:])
+                self._output.pause_reading()
+                return
+            if command.flag & FLAG_RESPONSE:
+                self._door.answered(self, command)
+            else:
+                self._serve_request(command)
+
+    def _serve_request(self, command: Command) -> None:
+        row = self._table.get(command.code)
+        if row is None:
+            remark = f" request type {command.code} not supported"
+            self._answer(command, Answer(code=3, remark=remark))
+            return
+        self._wire.is_proven = True
+        header_type, plain, waiting = row
+        caller = self._caller
+        if command.version != caller.version or command.language is not self._language:
+            caller = self._renamed_caller(command)
+        try:
+            header = None if header_type is None else decode_header(header_type, command.ext)
+            if plain is not None:
+                self._answer(command, plain(caller, header, command))
+                return
+            if self._in_flight >= IN_FLIGHT_MAX:
+                raise SystemBusy("[OVERLOAD]system busy, start flow control for a while")
+        except RequestRefused as error:
+            self._answer(command, refusal(error))
+        except Exception as error:  # noqa: BLE001 — a fault in one verb costs one request
+            self._answer(command, self._door.failed(self, command, error))
+        else:
+            assert waiting is not None, "a row is plain or waits"
+            self._in_flight += 1
+            self._step(waiting(caller, header, command), command)
+
+    def _step(self, verb: Coroutine[Any, None, Answer], command: Command) -> None:
+        """The same as `waiting.step`, without its closures."""
+        try:
+            latch = verb.send(None)
+        except StopIteration as end:
+            answer = end.value
+        except RequestRefused as error:
+            answer = refusal(error)
+        except Exception as error:  # noqa: BLE001 — a fault in one verb costs one request
+            answer = self._door.failed(self, command, error)
+        else:
+            assert isinstance(latch, Latch), f"a verb may wait for a Latch only, not for {latch!r}"
+            latch.when_set(partial(self._step, verb, command))
+            return
+        self._in_flight -= 1
+        self._answer(command, answer)
+
+    def _answer(self, request: Command, answer: Answer) -> None:
+        if request.flag & FLAG_ONEWAY or self._is_closed:
+            return
+        response = Command(
+            answer.code,
+            request.opaque,
+            FLAG_RESPONSE,
+            LanguageCode.JAVA,
+            VERSION_5_5_0,
+            answer.remark,
+            answer.ext,
+            answer.body,
+            request.serialize_type,
+        )
+        try:
+            self._wire.send(response)
+        except ValueError as error:  # more than a header can carry
+            self._wire.send(
+                Command.response_to(request, 1, remark=f"the answer cannot be sent: {error}")
+            )
+        self._change()
+
+    def _change(self) -> None:
+        if not self._is_dirty:
+            self._is_dirty = True
+            self._door.changed(self)
+
+    def _renamed_caller(self, command: Command) -> Caller:
+        caller = self._caller
+        self._language = command.language
+        self._caller = Caller(
+            caller.connection_id,
+            caller.address,
+            caller.host,
+            command.language.name,
+            command.version,
+        )
+        return self._caller
+
+
+__all__ = ["IN_FLIGHT_MAX", "UNSENT_MAX", "Door", "Output", "PeerName", "ServedConnection"]

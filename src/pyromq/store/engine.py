@@ -1,0 +1,268 @@
+"""The engine: durable bytes behind one small interface.
+
+It knows bytes, offsets, tag hashes, checksums and files; it does not know groups, acks, delays or
+transactions. Two implementations run the same tests: `NativeEngine` (Rust, Apache's files) and
+`MemoryEngine` (obvious Python, the oracle).
+
+Positions. `append` assigns queue and log offsets and copies; nothing is promised yet. `write` puts
+the appends of one loop turn into the file with one write. A flush thread syncs. They only rise:
+
+    appended ≥ written ≥ flushed          commit = written (ASYNC_FLUSH) or flushed (SYNC_FLUSH)
+
+Replies, reads, queue maxima, index and arrivals follow `commit`, never `append`: what a reader has
+seen or a producer was told cannot be taken back by a failed write of the same turn.
+
+All calls are made by one thread, the loop's. Only the flusher lives elsewhere; it announces itself
+by `on_progress`, called on the loop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from enum import Enum
+from typing import NamedTuple, Protocol
+
+from pyromq.units import LogOffset, QueueOffset
+
+
+class Boundary(Enum):
+    """Which message a time search means when several, or none, carry that store time."""
+
+    LOWER = "lower"
+    """The first message stored at or after the time; the queue's end if there is none."""
+    UPPER = "upper"
+    """The last message stored at or before the time."""
+
+
+class ReadStatus(Enum):
+    """What a queue read found. Names and meanings: Apache's GetMessageStatus."""
+
+    FOUND = "FOUND"
+    NO_MATCHED_MESSAGE = "NO_MATCHED_MESSAGE"
+    NO_MATCHED_LOGIC_QUEUE = "NO_MATCHED_LOGIC_QUEUE"
+    NO_MESSAGE_IN_QUEUE = "NO_MESSAGE_IN_QUEUE"
+    OFFSET_OVERFLOW_ONE = "OFFSET_OVERFLOW_ONE"
+    OFFSET_OVERFLOW_BADLY = "OFFSET_OVERFLOW_BADLY"
+    OFFSET_TOO_SMALL = "OFFSET_TOO_SMALL"
+
+
+class Positions(NamedTuple):
+    """How far the log has come, in bytes; each is the end of a whole record."""
+
+    appended: LogOffset
+    written: LogOffset
+    flushed: LogOffset
+    commit: LogOffset
+
+
+class Appended(NamedTuple):
+    """Where one message (or the first of a batch) will be once `commit` reaches `end`."""
+
+    queue_offset: QueueOffset
+    log_offset: LogOffset
+    end: LogOffset
+    """Log position behind the record, or behind the last of a batch: wait for this one."""
+    store_timestamp_ms: int
+
+
+class Arrival(NamedTuple):
+    """A queue that became longer since the last `take_arrivals`."""
+
+    topic: str
+    queue_id: int
+    max_offset: QueueOffset
+    """One past the newest committed message."""
+
+
+class QueueRange(NamedTuple):
+    """The readable part of a queue: `max_offset` is one past the last message."""
+
+    min_offset: QueueOffset
+    max_offset: QueueOffset
+
+
+class QueueRead(NamedTuple):
+    """Result of a queue read. `body` is the matching records as stored, one after another."""
+
+    status: ReadStatus
+    next_offset: QueueOffset
+    min_offset: QueueOffset
+    max_offset: QueueOffset
+    message_count: int
+    body: bytes
+
+
+class KeyQuery(NamedTuple):
+    """Records found by key, oldest first, and how far the index has come."""
+
+    records: list[bytes]
+    index_last_timestamp_ms: int
+    index_last_log_offset: LogOffset
+
+
+class StoreSettings(NamedTuple):
+    """What the engine must know to open a store. Sizes are bytes unless they say count."""
+
+    root: str
+    store_host: bytes
+    """Address written into each record: 4 or 16 address bytes and a 4-byte port."""
+    sync_flush: bool = True
+    segment_size: int = 1 << 30
+    consume_queue_file_size: int = 300_000 * 20
+    index_slot_count: int = 5_000_000
+    index_entry_count: int = 20_000_000
+    index_enabled: bool = True
+    flush_interval_ms: int = 500
+    flush_interval_consume_queue_ms: int = 1000
+    message_size_max: int = 4 << 20
+    reserve_ahead: int = 32 << 20
+    """Disk space kept reserved ahead of the log's end (fallocate)."""
+    delay_levels_ms: tuple[int, ...] = ()
+    """Delay of level 1, 2, …: queues of SCHEDULE_TOPIC_XXXX carry the deliver time where others
+    carry the tag hash, and a rebuilt queue must do so too."""
+
+
+class Engine(Protocol):
+    """A message store. Every method may raise `StoreFailed`; `append*` also `MessageIllegal`."""
+
+    def append(
+        self,
+        topic: str,
+        queue_id: int,
+        body: bytes | memoryview,
+        properties: bytes,
+        *,
+        flag: int,
+        sys_flag: int,
+        born_timestamp_ms: int,
+        born_host: bytes,
+        reconsume_times: int,
+        prepared_transaction_offset: int,
+        now_ms: int,
+    ) -> Appended:
+        """Adds one record behind the log's end, in memory.
+
+        `properties` is the stored text (name \\x01 value \\x02 …), `born_host` 4 or 16 address
+        bytes and a 4-byte port (the IPv6 bits of the stored sysFlag follow the lengths). The store
+        time is `now_ms`, or the previous record's if that is later: it never decreases.
+
+        Raises MessageIllegal if the body is larger than `message_size_max` or the properties than
+        32,767 bytes, StoreFailed if the store is read-only after a failure.
+        """
+        ...
+
+    def append_batch(
+        self,
+        topic: str,
+        queue_id: int,
+        batch: bytes | memoryview,
+        *,
+        sys_flag: int,
+        born_timestamp_ms: int,
+        born_host: bytes,
+        reconsume_times: int,
+        now_ms: int,
+    ) -> tuple[Appended, list[LogOffset]]:
+        """Adds every item of a request batch (MessageDecoder.encodeMessages) with consecutive queue
+        offsets.
+
+        All or none: a body that does not parse to its last byte is refused whole (MessageIllegal)
+        and nothing is appended; one batch never straddles two segments. Returns the first item's
+        place with the end of the last, and the log offset of each item in order.
+        """
+        ...
+
+    def write(self) -> None:
+        """Ends a turn: one write per touched segment, then commit (ASYNC_FLUSH) or ask for a sync.
+
+        Raises StoreFailed if the write failed: the turn's appends are gone, positions fall back to
+        `written`, and offsets are given to the next appends again (nobody was told of them).
+        """
+        ...
+
+    def positions(self) -> Positions: ...
+
+    def failure(self) -> str | None:
+        """Why the store is read-only now (a failed sync or write), or None while it is well."""
+        ...
+
+    def on_progress(self, callback: Callable[[], None]) -> None:
+        """Registers what is called on the loop after the flusher moved `flushed`, or failed."""
+        ...
+
+    def take_arrivals(self) -> list[Arrival]:
+        """Queues that grew by commit since the last call, each once."""
+        ...
+
+    def read(
+        self,
+        topic: str,
+        queue_id: int,
+        queue_offset: QueueOffset,
+        *,
+        message_count_max: int,
+        body_size_max: int,
+        tag_hashes: Collection[int] | None,
+    ) -> QueueRead:
+        """Committed records of one queue from `queue_offset` on.
+
+        With `tag_hashes`, only records whose tag hash (String.hashCode of the tag) is in it. The
+        first matching record is returned even if it alone is larger than `body_size_max`. A read
+        stops after scanning 16,000 bytes of queue entries or 20 × `message_count_max`, whichever
+        is more.
+        """
+        ...
+
+    def queue_range(self, topic: str, queue_id: int) -> QueueRange:
+        """Committed range; (0, 0) for a queue that has no messages yet."""
+        ...
+
+    def queue_ids(self, topic: str) -> Sequence[int]:
+        """Queues of the topic that hold, or once held, messages; ascending."""
+        ...
+
+    def record_at(self, log_offset: LogOffset) -> bytes | None:
+        """The committed record that begins exactly there, or None if none does."""
+        ...
+
+    def store_time(self, topic: str, queue_id: int, queue_offset: QueueOffset) -> int:
+        """Store time in ms of the message at that queue offset, −1 if there is none."""
+        ...
+
+    def offset_by_time(
+        self, topic: str, queue_id: int, timestamp_ms: int, boundary: Boundary
+    ) -> QueueOffset:
+        """Queue offset by store time. An empty queue answers its min offset, else see `Boundary`;
+        UPPER with nothing at or before the time answers the min offset."""
+        ...
+
+    def query_key(
+        self, topic: str, key: str, *, count_max: int, begin_ms: int, end_ms: int
+    ) -> KeyQuery:
+        """Records indexed under the key (UNIQ_KEY or one of KEYS) stored within [begin, end].
+
+        Only a hash is compared, as Apache does; clients compare the key itself.
+        """
+        ...
+
+    def drop_topic(self, topic: str) -> None:
+        """Forgets all queues of a deleted topic; a new topic of that name starts at 0."""
+        ...
+
+    def close(self) -> None:
+        """Writes, syncs and closes everything, then removes `abort`: the clean stop."""
+        ...
+
+
+__all__ = [
+    "Appended",
+    "Arrival",
+    "Boundary",
+    "Engine",
+    "KeyQuery",
+    "Positions",
+    "QueueRange",
+    "QueueRead",
+    "ReadStatus",
+    "StoreSettings",
+]

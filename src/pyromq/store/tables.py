@@ -1,0 +1,152 @@
+"""The metadata of a broker or a name server: topics, groups, offsets, KV config.
+
+State with one owner, the loop thread. It changes by `apply` only, which is what the journal
+replays; so tables rebuilt from the journal equal those that wrote it. Same content as RocketMQ's
+TopicConfigManager, SubscriptionGroupManager, ConsumerOffsetManager and KVConfigManager.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import msgspec
+
+from pyromq.domain.group import GroupConfig
+from pyromq.domain.topic import TopicConfig
+from pyromq.domain.version import DataVersion
+from pyromq.store import changes
+from pyromq.store.changes import AnyChange, Fields
+
+KEY_SEPARATOR: Final = "@"
+DIGESTS_KEPT: Final = 3
+"""Contents of a file that we know as ours: the one being written, the one in place, its .bak.
+Before a content is announced, the one in place is the newest of them."""
+
+
+class Tables(msgspec.Struct, kw_only=True):
+    """All metadata. As MessagePack it is the journal's snapshot: a field never changes its name."""
+
+    topics: dict[str, TopicConfig] = msgspec.field(default_factory=dict)
+    topics_version: DataVersion = DataVersion()
+    groups: dict[str, GroupConfig] = msgspec.field(default_factory=dict)
+    groups_version: DataVersion = DataVersion()
+    forbidden: dict[str, dict[str, int]] = msgspec.field(default_factory=dict)
+    """Group → topic → bits."""
+    offsets: dict[str, dict[int, int]] = msgspec.field(default_factory=dict)
+    """`topic@group` → queue id → committed offset."""
+    offsets_version: DataVersion = DataVersion()
+    pull_offsets: dict[str, dict[int, int]] = msgspec.field(default_factory=dict)
+    """Like `offsets`, but in memory only."""
+    kv: dict[str, dict[str, str]] = msgspec.field(default_factory=dict)
+    """Namespace → key → value."""
+
+    unknown_topics: dict[str, Fields] = msgspec.field(default_factory=dict)
+    unknown_groups: dict[str, Fields] = msgspec.field(default_factory=dict)
+    unknown_offsets: dict[str, Fields] = msgspec.field(default_factory=dict)
+    unknown_kv: dict[str, Fields] = msgspec.field(default_factory=dict)
+    projected: dict[str, list[bytes]] = msgspec.field(default_factory=dict)
+    """File of the projection → digests of what we wrote last, the newest at the end."""
+
+    def offset(self, group: str, topic: str, queue_id: int) -> int:
+        """Committed offset, −1 if there is none."""
+        return self.offsets.get(offset_key(topic, group), {}).get(queue_id, -1)
+
+    def pull_offset(self, group: str, topic: str, queue_id: int) -> int:
+        """Offset the group has pulled up to; the committed one if that is not known."""
+        pulled = self.pull_offsets.get(offset_key(topic, group), {}).get(queue_id)
+        return self.offset(group, topic, queue_id) if pulled is None else pulled
+
+    def topics_of_group(self, group: str) -> list[str]:
+        """Topics in which the group has committed offsets."""
+        return [topic for topic, name in map(split_key, self.offsets) if name == group and topic]
+
+    def groups_of_topic(self, topic: str) -> list[str]:
+        """Groups that have committed offsets in the topic."""
+        return [group for name, group in map(split_key, self.offsets) if name == topic and group]
+
+    def copy(self, *names: str) -> Tables:
+        """What these tables (or those that are named) are now, for another thread."""
+        copied = Tables()
+        for name in names or self.__struct_fields__:
+            value = getattr(self, name)
+            setattr(copied, name, _copied(value) if isinstance(value, dict) else value)
+        return copied
+
+    def apply(self, change: AnyChange) -> None:
+        """Makes one change. Depends on nothing but the tables and the change."""
+        match change:
+            case changes.OffsetsCommitted(offsets, version):
+                for key, committed in offsets.items():
+                    self.offsets.setdefault(key, {}).update(committed)
+                self.offsets_version = version
+            case changes.OffsetsDropped(keys):
+                for key in keys:
+                    self.offsets.pop(key, None)
+                    self.pull_offsets.pop(key, None)
+            case changes.OffsetsTaken(offsets, version, unknown):
+                self.offsets = {key: dict(taken) for key, taken in offsets.items()}
+                self.offsets_version = version
+                self.unknown_offsets = unknown
+            case changes.TopicPut(config, version):
+                self.topics[config.topic_name] = config
+                self.topics_version = version
+            case changes.TopicDeleted(topic, version):
+                self.topics.pop(topic, None)
+                self.unknown_topics.pop(topic, None)
+                self.topics_version = version
+            case changes.TopicsTaken(configs, version, unknown):
+                self.topics = dict(configs)
+                self.topics_version = version
+                self.unknown_topics = dict(unknown)
+            case changes.GroupPut(config, version):
+                self.groups[config.group_name] = config
+                self.groups_version = version
+            case changes.GroupDeleted(group, version):
+                self.groups.pop(group, None)
+                self.forbidden.pop(group, None)
+                self.unknown_groups.pop(group, None)
+                self.groups_version = version
+            case changes.ForbiddenPut(group, topic, bits, version):
+                if bits > 0:
+                    self.forbidden.setdefault(group, {})[topic] = bits
+                    self.groups_version = version
+                else:
+                    self.forbidden.pop(group, None)
+            case changes.GroupsTaken(configs, forbidden, version, unknown):
+                self.groups = dict(configs)
+                self.forbidden = {group: dict(bits) for group, bits in forbidden.items()}
+                self.groups_version = version
+                self.unknown_groups = dict(unknown)
+            case changes.KvPut(namespace, key, value):
+                self.kv.setdefault(namespace, {})[key] = value
+            case changes.KvDeleted(namespace, key):
+                self.kv.get(namespace, {}).pop(key, None)
+            case changes.KvTaken(kv, unknown):
+                self.kv = {namespace: dict(values) for namespace, values in kv.items()}
+                self.unknown_kv = unknown
+            case changes.Projected(file, digest):
+                known = [old for old in self.projected.get(file, []) if old != digest]
+                self.projected[file] = [*known, digest][-DIGESTS_KEPT:]
+            case changes.Opened() | changes.Closed():
+                pass
+
+
+def _copied(table: dict[str, Any]) -> dict[str, Any]:
+    """A table whose rows are values, or dictionaries or lists of values."""
+    return {
+        key: dict(row) if isinstance(row, dict) else list(row) if isinstance(row, list) else row
+        for key, row in table.items()
+    }
+
+
+def offset_key(topic: str, group: str) -> str:
+    return f"{topic}{KEY_SEPARATOR}{group}"
+
+
+def split_key(key: str) -> tuple[str, str]:
+    """Topic and group of an offset's key; two empty names if it is not one."""
+    parts = key.split(KEY_SEPARATOR)
+    return (parts[0], parts[1]) if len(parts) == 2 else ("", "")
+
+
+__all__ = ["KEY_SEPARATOR", "Tables", "offset_key", "split_key"]

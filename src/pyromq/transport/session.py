@@ -1,0 +1,271 @@
+"""One accepted connection between the event loop's transport and the door's `Connection`.
+
+Reads go through one buffer that all sessions share (a chunk is dealt with before the next is read).
+Reading pauses while the peer does not take what was written, or while the door asks for it: so a
+peer that asks faster than it listens is slowed down by TCP, not by our memory.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Protocol, cast
+
+from pyromq.transport.budget import PendingBytes
+from pyromq.transport.connection import Connection, Peer
+from pyromq.transport.limits import TransportLimits
+
+if TYPE_CHECKING:
+    from pyromq.transport.connection import Connect
+
+
+class Sessions(Protocol):
+    """What a session asks of the transport that owns it."""
+
+    limits: TransportLimits
+    budget: PendingBytes
+    receive_buffer: bytearray
+    receive_view: memoryview
+    now_ms: int
+    """Monotonic time of the last sweep: exact to a sweep interval, free to read."""
+
+    def opened(self, session: Session) -> None: ...
+
+    def lost(self, session: Session) -> None: ...
+
+    def relieve(self, reason: str) -> None:
+        """The budget of unfinished frames is exceeded: end whoever holds most."""
+        ...
+
+    def unsent_changed(self, by: int) -> None:
+        """This many more (or fewer) bytes wait for their peer."""
+        ...
+
+    def report(self, text: str, *args: object) -> None: ...
+
+
+class Greeted(Protocol):
+    """What is known of a connection when its first bytes were seen."""
+
+    peer: Peer
+    socket_peer: Peer
+    started_ms: int
+
+
+class Session(asyncio.BufferedProtocol):
+    """The event loop's protocol object and the door's `Outlet` in one."""
+
+    __slots__ = (
+        "_close_reason", "_closing_since_ms", "_connect", "_connection", "_counted",
+        "_counted_unproven", "_frame_count_seen", "_frame_seen_ms", "_is_aborted", "_is_door_busy",
+        "_is_peer_slow", "_sessions", "_transport", "_unsent_counted", "_unsent_seen",
+        "accepted_ms", "last_active_ms", "peer", "socket_ip",
+    )  # fmt: skip
+
+    def __init__(self, sessions: Sessions, connect: Connect, greeting: Greeted) -> None:
+        self._sessions = sessions
+        self._connect: Connect | None = connect
+        self._connection: Connection | None = None
+        self._transport: asyncio.Transport | None = None
+        self._close_reason: str | None = None
+        self._closing_since_ms = 0
+        self._is_aborted = False
+        self._is_peer_slow = False
+        self._is_door_busy = False
+        self._counted = 0
+        self._counted_unproven = 0
+        self._frame_count_seen = -1
+        self._frame_seen_ms = 0
+        self._unsent_seen = 0
+        self._unsent_counted = 0
+        self.peer = greeting.peer
+        self.socket_ip = greeting.socket_peer.ip
+        self.accepted_ms = greeting.started_ms
+        self.last_active_ms = greeting.started_ms
+
+    @property
+    def pending_bytes(self) -> int:
+        return self._counted
+
+    # ── called by the event loop ────────────────────────────────────────────────────────────────
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        limits = self._sessions.limits
+        self._transport.set_write_buffer_limits(limits.outgoing_high, limits.outgoing_low)
+        self._sessions.opened(self)
+        assert self._connect is not None, "a session is connected once"
+        self._connection = self._connect(self)
+        self._connect = None
+
+    def get_buffer(self, sizehint: int) -> bytearray:
+        del sizehint
+        return self._sessions.receive_buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
+        self.feed(self._sessions.receive_view[:nbytes])
+
+    def eof_received(self) -> bool:
+        """The peer will send no more; Apache closes then, and so do we."""
+        self._end("closed by the peer")
+        return False
+
+    def pause_writing(self) -> None:
+        self._is_peer_slow = True
+        self._pause()
+
+    def resume_writing(self) -> None:
+        self._is_peer_slow = False
+        self._resume_if_free()
+        if self._connection is not None:
+            self._connection.drained()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        reason = self._close_reason or (f"lost: {exc}" if exc else "closed by the peer")
+        self._transport = None
+        self._count(0, 0)
+        self.count_unsent()
+        connection, self._connection = self._connection, None
+        self._sessions.lost(self)
+        if connection is not None:
+            connection.closed(reason)
+
+    # ── the door's way out ──────────────────────────────────────────────────────────────────────
+
+    @property
+    def unsent_bytes(self) -> int:
+        if self._transport is None or self._is_aborted:
+            return 0
+        return self._transport.get_write_buffer_size()
+
+    @property
+    def is_congested(self) -> bool:
+        return self._is_peer_slow
+
+    def write(self, data: bytes) -> None:
+        transport = self._transport
+        if transport is None or transport.is_closing():
+            return
+        self.last_active_ms = self._sessions.now_ms
+        transport.write(data)
+        if self.count_unsent() > self._sessions.limits.outgoing_max:
+            self.abort("does not read its answers")
+
+    def pause_reading(self) -> None:
+        self._is_door_busy = True
+        self._pause()
+
+    def resume_reading(self) -> None:
+        self._is_door_busy = False
+        self._resume_if_free()
+
+    def close(self, reason: str) -> None:
+        if self._close_reason is None:
+            self._sessions.report("%s closed: %s", self.peer.address, reason)
+        self.finish(reason)
+
+    # ── called by the transport that owns it ────────────────────────────────────────────────────
+
+    def feed(self, data: memoryview) -> None:
+        """Bytes from the peer; also those that the greeting had to take."""
+        connection = self._connection
+        if connection is None or self._close_reason is not None:
+            return
+        self.last_active_ms = self._sessions.now_ms
+        connection.receive(data)
+        pending = connection.pending_bytes
+        if pending or self._counted:
+            self._count(pending, 0 if connection.is_proven else pending)
+            self._check_budget()
+
+    def abort(self, reason: str) -> None:
+        """Ends it at once; what is unsent is dropped."""
+        if self._close_reason is None:
+            self._sessions.report("%s closed: %s", self.peer.address, reason)
+        self._end(reason)
+        if self._transport is not None:
+            self._transport.abort()
+            self._is_aborted = True
+            self.count_unsent()
+
+    def count_unsent(self) -> int:
+        """Brings the transport's sum up to date."""
+        unsent = self.unsent_bytes
+        if unsent != self._unsent_counted:
+            difference = unsent - self._unsent_counted
+            self._unsent_counted = unsent
+            self._sessions.unsent_changed(difference)
+        return unsent
+
+    def finish(self, reason: str) -> None:
+        """Ends it after what was written."""
+        self._end(reason)
+        if self._transport is not None:
+            self._transport.close()
+
+    def check(self) -> None:
+        """Ends the connection if it idles or dawdles. Called by each sweep."""
+        connection, now_ms, limits = self._connection, self._sessions.now_ms, self._sessions.limits
+        if connection is None:
+            self.abort("its door did not take it")
+            return
+        if self._close_reason is not None:
+            if now_ms - self._closing_since_ms >= limits.stall_grace_ms:
+                self.abort("does not read the last of its answers")
+            return
+        if (unsent := self.count_unsent()) < self._unsent_seen:
+            self.last_active_ms = now_ms
+        self._unsent_seen = unsent
+        if now_ms - self.last_active_ms >= limits.idle_timeout_ms:
+            self.abort(f"idle for {(now_ms - self.last_active_ms) // 1000} s")
+        elif self._counted or not connection.received_frame_count:
+            self._check_pace(connection, now_ms)
+
+    def _check_pace(self, connection: Connection, now_ms: int) -> None:
+        limits = self._sessions.limits
+        frame_count = connection.received_frame_count
+        if not frame_count:
+            if now_ms - self.accepted_ms >= limits.greeting_timeout_ms:
+                self.abort(f"no whole frame within {limits.greeting_timeout_ms} ms")
+        elif frame_count != self._frame_count_seen:
+            self._frame_count_seen, self._frame_seen_ms = frame_count, now_ms
+        else:
+            inside_ms = now_ms - self._frame_seen_ms
+            bytes_due = limits.frame_rate_min * inside_ms // 1000
+            if (
+                inside_ms >= limits.stall_grace_ms
+                and not self._is_door_busy
+                and connection.received_bytes_of_frame < bytes_due
+            ):
+                self.abort(f"stalled inside a frame for {inside_ms} ms")
+
+    # ── inside ──────────────────────────────────────────────────────────────────────────────────
+
+    def _end(self, reason: str) -> None:
+        if self._close_reason is None:
+            self._close_reason = reason
+            self._closing_since_ms = self._sessions.now_ms
+
+    def _count(self, pending: int, unproven: int) -> None:
+        self._sessions.budget.change(pending - self._counted, unproven - self._counted_unproven)
+        self._counted, self._counted_unproven = pending, unproven
+
+    def _check_budget(self) -> None:
+        limit = self._sessions.limits.pending_bytes_per_connection_max
+        if self._counted > limit:
+            self.abort(f"an unfinished frame holds over {limit} bytes")
+        elif (excess := self._sessions.budget.excess) is not None:
+            self._sessions.relieve(excess)
+
+    def _pause(self) -> None:
+        if self._transport is not None and self._transport.is_reading():
+            self._transport.pause_reading()
+
+    def _resume_if_free(self) -> None:
+        transport = self._transport
+        if transport is None or transport.is_closing() or transport.is_reading():
+            return
+        if not self._is_peer_slow and not self._is_door_busy:
+            transport.resume_reading()
+
+
+__all__ = ["Greeted", "Session", "Sessions"]

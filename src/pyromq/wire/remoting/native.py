@@ -1,0 +1,83 @@
+"""The fast twins of the wire layer, and the only place of it that knows the native module.
+
+The native functions decide only what has the plain form, which is nearly all traffic. Everything
+else, and every error with its text, comes from the reference in Python; so both give the same
+results by construction where the form is odd, and by test where it is plain.
+"""
+
+from __future__ import annotations
+
+from typing import Final, cast
+
+import msgspec
+
+from pyromq import _native
+from pyromq.codes import LanguageCode
+from pyromq.wire import batch, record
+from pyromq.wire.batch import BATCH_COUNT_MAX, BATCH_SIZE_MAX, BatchItem
+from pyromq.wire.record import Record
+from pyromq.wire.remoting import fields, frame
+from pyromq.wire.remoting.frame import SERVER_LIMITS, Command, FrameLimits, SerializeType, Split
+
+_NOT_PLAIN: Final = -1
+
+_reader: Final = _native.FrameReader(
+    Command, list(LanguageCode), SerializeType.JSON, SerializeType.ROCKETMQ
+)
+_writers: Final[dict[type[msgspec.Struct], _native.FieldWriter]] = {}
+
+
+def split(buffer: bytes | bytearray | memoryview, limits: FrameLimits = SERVER_LIMITS) -> Split:
+    """See `frame.split`."""
+    found, start, needed = _reader.split(buffer, 0, *limits)
+    commands = cast("list[Command]", found)
+    while needed == _NOT_PLAIN:
+        one, size, _, violation = frame.split(memoryview(buffer)[start:], limits, count_max=1)
+        if violation is not None:
+            return Split(commands, start, 0, violation)
+        found, start, needed = _reader.split(buffer, start + size, *limits)
+        commands += one
+        commands += cast("list[Command]", found)
+    return Split(commands, start, needed, None)
+
+
+def encode_head(command: Command) -> bytes:
+    """See `frame.encode_head`."""
+    head = _native.encode_head(command)
+    return frame.encode_head(command) if head is None else head
+
+
+def encode_ext(header: msgspec.Struct) -> dict[str, str]:
+    """See `fields.encode_ext`."""
+    header_type = type(header)
+    writer = _writers.get(header_type)
+    if writer is None:
+        names = header_type.__struct_encode_fields__
+        attributes = header_type.__struct_fields__
+        pairs = list(zip(names, attributes, strict=True))
+        writer = _writers[header_type] = _native.FieldWriter(pairs)
+    ext = writer.write(header)
+    return fields.encode_ext(header) if ext is None else ext
+
+
+def decode_batch(
+    data: bytes | bytearray | memoryview,
+    *,
+    size_max: int = BATCH_SIZE_MAX,
+    count_max: int = BATCH_COUNT_MAX,
+) -> list[BatchItem]:
+    """See `batch.decode_batch`."""
+    if len(data) <= size_max:
+        items = _native.decode_batch(data, BatchItem, count_max)
+        if items is not None:
+            return cast("list[BatchItem]", items)
+    return batch.decode_batch(data, size_max=size_max, count_max=count_max)
+
+
+def decode_records(data: bytes | bytearray | memoryview) -> list[Record]:
+    """See `record.decode_records`."""
+    records = _native.decode_records(data, Record)
+    return record.decode_records(data) if records is None else cast("list[Record]", records)
+
+
+__all__ = ["decode_batch", "decode_records", "encode_ext", "encode_head", "split"]

@@ -1,0 +1,86 @@
+"""One server per module for the foreign-client suites; `--peer apache` swaps in Apache's."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import cast
+
+import pytest
+
+pytest.register_assert_rewrite("tests.support.messages")
+
+from tests.support.foreign import (
+    PEERS_MET,
+    JavaSession,
+    ToolMissing,
+    go_program,
+    java_classpath,
+    java_command,
+)
+from tests.support.peers import Kind, Peer, running_peer
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--peer",
+        choices=("ours", "apache"),
+        default=os.environ.get("PYROMQ_PEER", "ours"),
+        help="the server that foreign clients meet (environment: PYROMQ_PEER)",
+    )
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if PEERS_MET:
+        terminalreporter.write_line("foreign programs: " + ", ".join(sorted(set(PEERS_MET))))
+
+
+@pytest.fixture(autouse=True)
+def _peers_met(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Each test says which foreign programs it talked to, for the acceptance table."""
+    before = len(PEERS_MET)
+    yield
+    for name in sorted(set(PEERS_MET[before:])):
+        request.node.user_properties.append(("peer", name))
+
+
+@pytest.fixture(scope="session")
+def peer_kind(request: pytest.FixtureRequest) -> Kind:
+    # The option is unknown when pytest loads this file late, as in a run of the whole tree.
+    ours = os.environ.get("PYROMQ_PEER", "ours")
+    return cast("Kind", request.config.getoption("--peer", default=ours))
+
+
+@pytest.fixture(scope="session")
+def java_program() -> None:
+    """Java client and Apache server, built; a missing tool is one line, and a failure."""
+    try:
+        java_command()
+        java_classpath()
+    except ToolMissing as error:
+        pytest.fail(str(error), pytrace=False)
+
+
+@pytest.fixture(scope="session")
+def go_client() -> None:
+    """The Go client, built."""
+    try:
+        go_program()
+    except ToolMissing as error:
+        pytest.fail(str(error), pytrace=False)
+
+
+@pytest.fixture(scope="module")
+def peer(
+    java_program: None, peer_kind: Kind, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Peer]:
+    with running_peer(peer_kind, tmp_path_factory.mktemp("peer")) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def java(peer: Peer) -> Iterator[JavaSession]:
+    """One JVM with an Apache Java client for all tests of a module."""
+    with JavaSession(peer.namesrv) as session:
+        session.run("version")
+        yield session

@@ -1,0 +1,81 @@
+"""The wheel holds everything, and serves in an empty environment without Rust."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent.parent
+
+pytestmark = pytest.mark.packaging
+
+
+def uv() -> str:
+    found = shutil.which("uv") or str(ROOT / ".tools" / "bin" / "uv")
+    assert Path(found).exists(), "uv is missing: run `make test`, which installs it"
+    return found
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Built by plain `uv build`: source archive first, then the wheel from nothing but that."""
+    out = tmp_path_factory.mktemp("dist")
+    subprocess.run([uv(), "build", "--quiet", "--out-dir", str(out)], cwd=ROOT, check=True)
+    (built,) = out.glob("*.whl")
+    assert list(out.glob("*.tar.gz"))
+    return built
+
+
+def test_the_wheel_serves_every_python_from_3_11_on(wheel: Path) -> None:
+    assert "-cp311-abi3-" in wheel.name
+
+
+def test_every_file_of_the_package_is_in_the_wheel(wheel: Path) -> None:
+    package = ROOT / "src" / "pyromq"
+    wanted = {
+        str(path.relative_to(ROOT / "src"))
+        for path in package.rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts and path.suffix != ".so"
+    }
+    names = set(zipfile.ZipFile(wheel).namelist())
+    assert wanted <= names
+    assert "pyromq/_native.abi3.so" in names
+    assert any(name.endswith("licenses/LICENSE") for name in names)
+    assert any(name.endswith("entry_points.txt") for name in names)
+
+
+def test_the_installed_command_serves_without_rust_and_stops_cleanly(
+    wheel: Path, tmp_path: Path
+) -> None:
+    environment = tmp_path / "env"
+    subprocess.run(
+        [uv(), "venv", "--quiet", "--python", sys.executable, str(environment)], check=True
+    )
+    python = environment / "bin" / "python"
+    subprocess.run(
+        [uv(), "pip", "install", "--quiet", "--python", str(python), str(wheel)], check=True
+    )
+    bare = {"PATH": f"{environment}/bin:/usr/bin:/bin", "HOME": str(tmp_path)}
+    if certificates := os.environ.get("SSL_CERT_FILE"):
+        bare["SSL_CERT_FILE"] = certificates
+    server = subprocess.Popen(
+        [str(environment / "bin" / "pyromq"), "standalone", "--ephemeral"],
+        cwd=tmp_path,
+        env=bare,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert server.stdout is not None
+        ready = server.stdout.readline()
+        assert ready.startswith("READY namesrv=127.0.0.1:"), ready
+    finally:
+        server.send_signal(signal.SIGTERM)
+    assert server.wait(timeout=10) == 0

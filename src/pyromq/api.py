@@ -66,6 +66,8 @@ class SendResult(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """The message's UNIQ_KEY."""
     region_id: str
     is_traced: bool
+    is_sync_late: bool = False
+    """Stored, but the sync did not end in time (code 10): to its sender the outcome is unknown."""
 
 
 class PullStatus(IntEnum):
@@ -159,6 +161,18 @@ class QueueStats(msgspec.Struct, frozen=True, kw_only=True):
     min_offset: QueueOffset
     max_offset: QueueOffset
     last_update_timestamp_ms: int
+
+
+class QueueProgress(msgspec.Struct, frozen=True, kw_only=True):
+    """How far a group is in one queue (OffsetWrapper on the wire)."""
+
+    topic: str
+    queue_id: int
+    broker_offset: QueueOffset
+    consumer_offset: QueueOffset
+    pull_offset: QueueOffset
+    last_timestamp_ms: int
+    """Store time of the last message consumed, 0 if there is none."""
 
 
 class MessageQuery(msgspec.Struct, frozen=True, kw_only=True):
@@ -280,6 +294,10 @@ class AdminApi(Protocol):
         """Groups that consume it now or have an offset in it."""
         ...
 
+    def consume_stats(self, group: str, topics: Sequence[str] = ()) -> Sequence[QueueProgress]:
+        """How far a group is, in the named topics or in all it has offsets in."""
+        ...
+
     def runtime_info(self) -> Mapping[str, str]: ...
 
 
@@ -317,6 +335,7 @@ __all__ = [
     "PullRequest",
     "PullResult",
     "PullStatus",
+    "QueueProgress",
     "QueueStats",
     "SendRequest",
     "SendResult",

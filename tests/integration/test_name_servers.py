@@ -90,14 +90,11 @@ def test_ready_means_that_clients_find_the_broker() -> None:
         assert route["brokerDatas"][0]["brokerAddrs"] == {"0": server.broker}
 
 
-def test_a_new_topic_is_routable_when_its_creation_is_answered_or_very_soon(
-    tmp_path: Path,
-) -> None:
-    with PyromqServer("standalone", "--ephemeral") as server:
-        create_topic(server.broker, "fresh")
-        started = time.monotonic()
-        await_route(server.namesrv, "fresh")
-        assert time.monotonic() - started < 2
+def test_a_topic_whose_creation_is_answered_has_a_route() -> None:
+    with PyromqServer.ephemeral() as server:
+        for number in range(20):
+            create_topic(server.broker, f"fresh-{number}")
+            assert has_route(server.namesrv, f"fresh-{number}")
 
 
 def test_one_of_two_name_servers_dies_and_comes_back(tmp_path: Path) -> None:

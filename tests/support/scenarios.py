@@ -315,7 +315,10 @@ def _properties(words: Words) -> str:
 
 
 def _said_of_send(topic: str) -> Callable[[SendResult], str]:
-    return lambda result: f"{topic}/{result.queue_id}@{result.queue_offset}"
+    return lambda result: (
+        f"{topic}/{result.queue_id}@{result.queue_offset}"
+        + (" 10 sync not ended" if result.is_sync_late else "")
+    )
 
 
 def _said_of_pull(result: PullResult) -> str:

@@ -1,4 +1,4 @@
-"""Contracts that the import linter cannot see: the native module is reached by its adapters only."""
+"""A contract the import linter cannot see: only adapters reach the native module."""
 
 from __future__ import annotations
 

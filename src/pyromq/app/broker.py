@@ -23,6 +23,7 @@ from pyromq.store.engine import StoreSettings
 from pyromq.store.metadata import Metadata
 from pyromq.store.native import NativeEngine, open_store
 from pyromq.transport import Connection, Listener, Outlet
+from pyromq.waiting import Latch
 
 VIP_PORT_DISTANCE: Final = 2
 """Clients with vipChannelEnabled send to the port minus this; the door answers all the same."""
@@ -115,6 +116,7 @@ class BrokerPart:
             turn=house.turn,
             store_host=store_host,
             on_topics_changed=self._topics_changed,
+            until_announced=self._until_announced,
         )
         self._client = RemotingClient(
             on_lost=self._namesrv_lost,
@@ -169,6 +171,10 @@ class BrokerPart:
     def _topics_changed(self, names: Sequence[str]) -> None:
         assert self._registration is not None, "open comes first"
         self._registration.topics_changed(names)
+
+    def _until_announced(self) -> Latch[None]:
+        assert self._registration is not None, "open comes first"
+        return self._registration.announced()
 
     def _namesrv_lost(self, address: str) -> None:
         assert self._registration is not None, "open comes first"

@@ -27,6 +27,7 @@ from pyromq.api import (
     Peers,
     PullRequest,
     PullResult,
+    QueueProgress,
     QueueStats,
     SendRequest,
     SendResult,
@@ -36,13 +37,13 @@ from pyromq.broker.cleanup import Chore, Cleanup
 from pyromq.broker.clients import Clients
 from pyromq.broker.groups import Groups
 from pyromq.broker.journal import Journal
-from pyromq.broker.offsets import Offsets, QueueProgress
+from pyromq.broker.offsets import Offsets
 from pyromq.broker.parked import ParkedPolls
 from pyromq.broker.pull import Pulls
 from pyromq.broker.query import Queries
 from pyromq.broker.send import RandomBelow, Sends
 from pyromq.broker.store_turn import StoreTurn
-from pyromq.broker.topics import Topics, TopicsChanged
+from pyromq.broker.topics import Topics, TopicsChanged, UntilAnnounced
 from pyromq.clock import Clock
 from pyromq.config import BrokerConfig, Settings, StoreConfig
 from pyromq.domain.group import GroupConfig
@@ -54,6 +55,7 @@ from pyromq.store.engine import Engine
 from pyromq.store.metadata import Metadata
 from pyromq.turn import Turn
 from pyromq.units import SECOND_MS, LogOffset, QueueOffset
+from pyromq.waiting import Latch
 
 POLL_DEADLINE_INTERVAL_MS: Final = 100
 """So much later than asked for a long poll may end."""
@@ -79,6 +81,7 @@ class Broker:
         turn: Turn,
         store_host: bytes,
         on_topics_changed: TopicsChanged | None = None,
+        until_announced: UntilAnnounced | None = None,
         random_below: RandomBelow = random.randrange,
         unique_keys: UniqueKeys | None = None,
         disk_space_of: DiskSpaceOf | None = None,
@@ -98,7 +101,13 @@ class Broker:
         self._journal = Journal(metadata, turn)
         self._parked = ParkedPolls(engine)
         self._topics = Topics(
-            metadata, self._journal, engine, self._parked, settings, on_topics_changed or _ignore
+            metadata,
+            self._journal,
+            engine,
+            self._parked,
+            settings,
+            on_topics_changed or _ignore,
+            until_announced or _told,
         )
         self._groups = Groups(metadata, self._journal, settings)
         self._clients = Clients(self._topics, self._groups, self._journal, settings, clock)
@@ -350,12 +359,9 @@ class Broker:
         committed = self._offsets.groups_of_topic(topic)
         return sorted(self._clients.groups_subscribed_to(topic).union(committed))
 
-    def consume_stats(self, group: str, topic: str | None = None) -> Sequence[QueueProgress]:
-        """How far a group is, in one topic or in all it has offsets in.
-
-        While the group is connected, topics that it does not subscribe to are left out.
-        """
-        topics = [topic] if topic else self._offsets.topics_of_group(group)
+    def consume_stats(self, group: str, topics: Sequence[str] = ()) -> Sequence[QueueProgress]:
+        """While the group is connected, topics that it does not subscribe to are left out."""
+        topics = topics or self._offsets.topics_of_group(group)
         consumers = self._clients.consumers.get(group)
         if consumers is not None and consumers.subscriptions:
             topics = [name for name in topics if name in consumers.subscriptions]
@@ -383,6 +389,13 @@ class Broker:
 def _ignore(names: Sequence[str]) -> None:
     """Nobody wants to know of changed topics."""
     del names
+
+
+def _told() -> Latch[None]:
+    """There is nobody to wait for."""
+    latch: Latch[None] = Latch()
+    latch.set(None)
+    return latch
 
 
 def _disk_space(root: Path) -> DiskSpace | None:

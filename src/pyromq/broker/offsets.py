@@ -11,7 +11,7 @@ from typing import Final
 
 import msgspec
 
-from pyromq.api import QueueStats
+from pyromq.api import QueueProgress, QueueStats
 from pyromq.broker.groups import Groups
 from pyromq.broker.journal import Journal
 from pyromq.broker.remarks import shown
@@ -32,18 +32,6 @@ from pyromq.units import QueueOffset
 
 OFFSET_PAIRS_MAX: Final = 1_000_000
 """Pairs of topic and group with an offset; all of them are in memory and in consumerOffset.json."""
-
-
-class QueueProgress(msgspec.Struct, frozen=True, kw_only=True):
-    """How far a group is in one queue (OffsetWrapper on the wire)."""
-
-    topic: str
-    queue_id: int
-    broker_offset: QueueOffset
-    consumer_offset: QueueOffset
-    pull_offset: QueueOffset
-    last_timestamp_ms: int
-    """Store time of the last message consumed, 0 if there is none."""
 
 
 class Offsets:
@@ -268,4 +256,4 @@ def _unreadable(error: StoreFailed) -> ServiceUnavailable:
     return ServiceUnavailable(f"the store cannot be read: {error}")
 
 
-__all__ = ["OFFSET_PAIRS_MAX", "Offsets", "QueueProgress"]
+__all__ = ["OFFSET_PAIRS_MAX", "Offsets"]

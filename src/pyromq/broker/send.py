@@ -56,6 +56,7 @@ from pyromq.domain.topic import (
 )
 from pyromq.domain.unique_key import UniqueKeys
 from pyromq.errors import (
+    FlushTimedOut,
     GroupNotFound,
     InvalidParameter,
     MessageIllegal,
@@ -186,10 +187,16 @@ class Sends:
         _, log_offset, end, _ = appended
         # Positions given to a gate rise: take the place in the journal's queue before waiting.
         topic_kept = self._journal.kept(sequence) if sequence else None
-        if request.is_oneway or ("WAIT\x01true\x02" not in properties and _is_waived(properties)):
-            await self._until_written(end)
-        else:
-            await self._until_committed(end)
+        is_late = False
+        try:
+            if request.is_oneway or (
+                "WAIT\x01true\x02" not in properties and _is_waived(properties)
+            ):
+                await self._until_written(end)
+            else:
+                await self._until_committed(end)
+        except FlushTimedOut:
+            is_late = True
         if topic_kept is not None:
             await topic_kept
 
@@ -203,6 +210,7 @@ class Sends:
             transaction_id=unique_key,
             region_id=settings.region_id,
             is_traced=settings.trace_on,
+            is_sync_late=is_late,
         )
 
     async def send_batch(self, caller: Caller, request: SendRequest) -> SendResult:
@@ -248,10 +256,14 @@ class Sends:
             raise self._unavailable(error) from error
         self._request_end()
         topic_kept = self._journal.kept(sequence) if sequence else None
-        if request.is_oneway or _is_waived(properties):
-            await self._until_written(appended.end)
-        else:
-            await self._until_committed(appended.end)
+        is_late = False
+        try:
+            if request.is_oneway or _is_waived(properties):
+                await self._until_written(appended.end)
+            else:
+                await self._until_committed(appended.end)
+        except FlushTimedOut:
+            is_late = True
         if topic_kept is not None:
             await topic_kept
 
@@ -266,6 +278,7 @@ class Sends:
             transaction_id=unique_key_of(properties) or "",
             region_id=settings.region_id,
             is_traced=settings.trace_on,
+            is_sync_late=is_late,
         )
 
     # --- the checks -----------------------------------------------------------------------------

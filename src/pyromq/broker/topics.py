@@ -42,11 +42,15 @@ from pyromq.domain.version import DataVersion
 from pyromq.errors import InvalidParameter, RequestFailed, TopicNotFound
 from pyromq.store.engine import Engine
 from pyromq.store.metadata import Metadata
+from pyromq.waiting import Latch
 
 _READ_WRITE: Final = PERM_READ | PERM_WRITE
 
 TopicsChanged = Callable[[Sequence[str]], None]
 """Told the names of topics that came, changed or went: the broker registers anew."""
+UntilAnnounced = Callable[[], Latch[None]]
+"""Set when the name servers have heard of every change so far: who was told that his topic exists
+asks them for its route next."""
 
 
 class Topics:
@@ -60,6 +64,7 @@ class Topics:
         parked: ParkedPolls,
         settings: Settings[BrokerConfig],
         on_changed: TopicsChanged,
+        until_announced: UntilAnnounced,
     ) -> None:
         self._metadata = metadata
         self._journal = journal
@@ -67,6 +72,7 @@ class Topics:
         self._parked = parked
         self._settings = settings
         self._on_changed = on_changed
+        self._until_announced = until_announced
         self._own_names: frozenset[str] = frozenset()
         self.table: Mapping[str, TopicConfig] = metadata.tables.topics
         """By name; read it freely."""
@@ -179,6 +185,7 @@ class Topics:
         else:
             sequence = self._replace(final)
         await self._journal.kept(sequence)
+        await self._until_announced()
 
     async def delete(self, topic: str) -> None:
         """Removes a topic, its queues, its offsets, and its groups' POP retry topics."""
@@ -244,4 +251,4 @@ def _check_supported(changes: Mapping[str, str]) -> None:
         raise RequestFailed("Update topic reserveTime not supported")
 
 
-__all__ = ["Topics", "TopicsChanged"]
+__all__ = ["Topics", "TopicsChanged", "UntilAnnounced"]

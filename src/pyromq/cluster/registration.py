@@ -11,13 +11,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
 from pyromq.cluster.announcement import Announcement, Identity, Topics
 from pyromq.codes import RequestCode, ResponseCode
 from pyromq.config import BrokerConfig, Settings
 from pyromq.errors import PyromqError, RequestFailed
+from pyromq.waiting import Latch
 from pyromq.wire.remoting.bodies.registration import decode_data_version, encode_data_version
 from pyromq.wire.remoting.frame import Command
 from pyromq.wire.remoting.headers import decode_header, encode_ext
@@ -28,6 +29,8 @@ RETRY_MS_MAX: Final = 10_000
 """Between attempts at a name server that does not answer; doubled from the smallest on."""
 CHANGED_TOPICS_MAX: Final = 1_000
 """More changed topics than this are sent as the whole table."""
+ANNOUNCE_TIMEOUT_MS: Final = 1_000
+"""Who created a topic does not wait longer for name servers to hear of it."""
 FAREWELL_TIMEOUT_MS: Final = 1_000
 """A stop does not wait longer for name servers; they notice the closed connection anyway."""
 
@@ -92,6 +95,34 @@ class Registration:
         for link in self._links.values():
             link.topics_changed(names)
 
+    def announced(self) -> Latch[None]:
+        """Set when the name servers that have the broker have heard of every change so far.
+
+        One that cannot be reached is not waited for, none longer than `ANNOUNCE_TIMEOUT_MS`.
+        """
+        latch: Latch[None] = Latch()
+        waiting = [link for link in self._links.values() if link.is_registered]
+        if not waiting:
+            latch.set(None)
+            return latch
+        left = len(waiting)
+
+        def finish() -> None:
+            timeout.cancel()
+            if not latch.is_set:
+                latch.set(None)
+
+        def told() -> None:
+            nonlocal left
+            left -= 1
+            if left == 0:
+                finish()
+
+        timeout = asyncio.get_running_loop().call_later(ANNOUNCE_TIMEOUT_MS / 1000, finish)
+        for link in waiting:
+            link.when_told(told)
+        return latch
+
     def connection_lost(self, address: str) -> None:
         """The client lost a connection: a name server forgets brokers whose connection ended."""
         link = self._links.get(address)
@@ -116,6 +147,8 @@ class _Link:
         self._has_failed = False
         self._is_whole_due = True
         self._changed: set[str] = set()
+        self._waiting: list[Callable[[], None]] = []
+        self._is_asking = False
         self._retry_ms = RETRY_MS_MIN
         self._next_whole_s = 0.0
         """Loop time."""
@@ -135,6 +168,13 @@ class _Link:
             self._is_whole_due = len(self._changed) > CHANGED_TOPICS_MAX
         self._wake.set()
 
+    def when_told(self, told: Callable[[], None]) -> None:
+        """Calls back once everything changed so far was sent and answered, or could not be."""
+        if self._is_asking or self._changed or self._is_whole_due:
+            self._waiting.append(told)
+        else:
+            told()
+
     def connection_lost(self) -> None:
         if self.is_registered:
             _log.warning("name server %s: connection lost", self._address)
@@ -148,6 +188,7 @@ class _Link:
             self._task.cancel()
             await asyncio.wait([self._task])
             self._task = None
+        self._release()
         if self._may_be_known:
             self._may_be_known = False
             try:
@@ -164,13 +205,17 @@ class _Link:
     async def _run(self) -> None:
         while True:
             self._wake.clear()
+            self._is_asking = True
             try:
                 await self._attempt()
             except PyromqError as error:
                 self._note_failure(error)
             else:
                 self._note_success()
+            self._is_asking = False
             self.has_tried.set()
+            if not self.is_registered or not self._changed:
+                self._release()
             await self._pause()
 
     async def _attempt(self) -> None:
@@ -236,6 +281,11 @@ class _Link:
         except TimeoutError:
             self._is_whole_due = True
 
+    def _release(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        for told in waiting:
+            told()
+
     def _note_success(self) -> None:
         if not self.is_registered:
             _log.info("registered at name server %s", self._address)
@@ -254,12 +304,14 @@ class _Link:
         if not task.cancelled() and task.exception() is not None:
             self.is_registered = False
             self.has_tried.set()
+            self._release()
             _log.critical(
                 "registration at name server %s ended", self._address, exc_info=task.exception()
             )
 
 
 __all__ = [
+    "ANNOUNCE_TIMEOUT_MS",
     "CHANGED_TOPICS_MAX",
     "FAREWELL_TIMEOUT_MS",
     "RETRY_MS_MAX",

@@ -233,7 +233,7 @@ def progress(hand: BrokerInHand, topic: str | None = None) -> list[tuple[str, in
     """(topic, queue, end, consumed, pulled) of each queue."""
     return [
         (one.topic, one.queue_id, one.broker_offset, one.consumer_offset, one.pull_offset)
-        for one in hand.broker.consume_stats("CG", topic)
+        for one in hand.broker.consume_stats("CG", [topic] if topic else [])
     ]
 
 
@@ -248,7 +248,7 @@ def test_progress_tells_how_far_a_group_is_in_each_queue(hand: BrokerInHand) -> 
         ("TopicTest", 2, 0, 0, 0),
         ("TopicTest", 3, 0, 0, 0),
     ]
-    [first, *others] = hand.broker.consume_stats("CG", "TopicTest")
+    [first, *others] = hand.broker.consume_stats("CG", ["TopicTest"])
     assert first.last_timestamp_ms == START_MS
     assert {one.last_timestamp_ms for one in others} == {0}
 
@@ -273,7 +273,7 @@ def test_a_connected_group_tells_only_what_it_subscribes_to(hand: BrokerInHand) 
 
 def test_an_offset_behind_a_lost_message_has_no_time(hand: BrokerInHand) -> None:
     commit(hand, 99)
-    assert hand.broker.consume_stats("CG", "TopicTest")[0].last_timestamp_ms == 0
+    assert hand.broker.consume_stats("CG", ["TopicTest"])[0].last_timestamp_ms == 0
 
 
 # --- all of them ----------------------------------------------------------------------------------

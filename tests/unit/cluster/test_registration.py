@@ -18,6 +18,7 @@ from pyromq.codes import RequestCode, ResponseCode
 from pyromq.config import BrokerConfig, Settings
 from pyromq.domain.topic import TopicConfig
 from pyromq.domain.version import DataVersion
+from pyromq.waiting import Latch
 from pyromq.wire.remoting.bodies.registration import decode_register_broker, encode_data_version
 from pyromq.wire.remoting.bodies.routes import decode_topic_route
 from pyromq.wire.remoting.bodies.topics import TopicTable
@@ -103,6 +104,10 @@ async def registered(
         await made.stop()
 
 
+async def waiting_for(latch: Latch[None]) -> None:
+    await latch
+
+
 @pytest.fixture
 def servers(monkeypatch: pytest.MonkeyPatch) -> NameServers:
     monkeypatch.setattr(registration, "RETRY_MS_MIN", 1)
@@ -157,6 +162,52 @@ async def test_a_changed_topic_is_told_at_once_and_alone(servers: NameServers) -
         request = await servers.next()
         assert request.table.topic_config_table.keys() == {"v", "w"}
         assert request.table.data_version == broker.version
+
+
+async def test_announced_means_that_the_name_servers_answered(servers: NameServers) -> None:
+    broker = Broker("t", "u")
+    async with registered(servers, broker) as made:
+        await servers.next()
+        await made.first_round(1_000)
+        servers.hold = asyncio.Event()
+        broker.put("v")
+        made.topics_changed(["v"])
+        announced = made.announced()
+        await servers.next()
+        assert not announced.is_set
+        servers.hold.set()
+        await asyncio.wait_for(waiting_for(announced), WAIT_S)
+
+
+async def test_nothing_changed_is_announced_at_once(servers: NameServers) -> None:
+    async with registered(servers, Broker("t", "u")) as made:
+        await servers.next()
+        await made.first_round(1_000)
+        assert made.announced().is_set
+
+
+async def test_a_name_server_that_is_down_is_not_waited_for(servers: NameServers) -> None:
+    servers.down.add("n:1")
+    broker = Broker("t", "u")
+    async with registered(servers, broker) as made:
+        await made.first_round(1_000)
+        broker.put("v")
+        made.topics_changed(["v"])
+        assert made.announced().is_set
+
+
+async def test_a_silent_name_server_is_waited_for_so_long_only(
+    servers: NameServers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(registration, "ANNOUNCE_TIMEOUT_MS", 1)
+    broker = Broker("t", "u")
+    async with registered(servers, broker) as made:
+        await servers.next()
+        await made.first_round(1_000)
+        servers.hold = asyncio.Event()
+        broker.put("v")
+        made.topics_changed(["v"])
+        await asyncio.wait_for(waiting_for(made.announced()), WAIT_S)
 
 
 async def test_a_change_during_a_registration_is_told_after_it(servers: NameServers) -> None:

@@ -1,5 +1,5 @@
-"""Rows that administer a broker: codes 17, 18, 21, 28, 200, 201, 202, 207, 215, 225, 300, 305, 351,
-352.
+"""Rows that administer a broker: codes 17, 18, 21, 28, 200, 201, 202, 207, 208, 215, 225, 300, 305,
+351, 352.
 
 Source: AdminBrokerProcessor of org.apache.rocketmq.broker 5.5.0.
 """
@@ -24,6 +24,11 @@ from pyromq.wire.remoting.bodies.groups import (
     encode_group_config,
     encode_group_table,
 )
+from pyromq.wire.remoting.bodies.progress import (
+    ConsumeStats,
+    OffsetWrapper,
+    encode_consume_stats,
+)
 from pyromq.wire.remoting.bodies.routes import TopicList, encode_kv_table, encode_topic_list
 from pyromq.wire.remoting.bodies.topics import (
     TopicOffset,
@@ -36,7 +41,11 @@ from pyromq.wire.remoting.bodies.topics import (
 )
 from pyromq.wire.remoting.frame import Command
 from pyromq.wire.remoting.headers import decode_header
-from pyromq.wire.remoting.headers.groups import DeleteGroupHeader, GroupConfigHeader
+from pyromq.wire.remoting.headers.groups import (
+    ConsumeStatsHeader,
+    DeleteGroupHeader,
+    GroupConfigHeader,
+)
 from pyromq.wire.remoting.headers.topics import (
     CreateTopicHeader,
     DeleteTopicHeader,
@@ -75,6 +84,7 @@ class AdminRows:
             (RequestCode.GET_ALL_SUBSCRIPTIONGROUP_CONFIG, self.groups),
             (RequestCode.GET_SUBSCRIPTIONGROUP_CONFIG, self.group),
             (RequestCode.DELETE_SUBSCRIPTIONGROUP, self.delete_group),
+            (RequestCode.GET_CONSUME_STATS, self.consume_stats),
             (RequestCode.QUERY_TOPIC_CONSUME_BY_WHO, self.groups_of_topic),
             (RequestCode.GET_BROKER_RUNTIME_INFO, self.runtime_info),
         ]
@@ -179,6 +189,24 @@ class AdminRows:
         topic = decode_header(TopicStatsHeader, command.ext).topic
         groups = list(self._broker.groups_of_topic(topic))
         return Answer(body=dialect.encode(_GroupList(groups)))
+
+    def consume_stats(self, caller: Caller, header: ConsumeStatsHeader, command: Command) -> Answer:
+        del caller, command
+        topics = [header.topic] if header.topic else (header.topic_list or "").split(";")
+        table = {
+            MessageQueue(
+                broker_name=self._broker.broker_name, queue_id=queue.queue_id, topic=queue.topic
+            ): OffsetWrapper(
+                broker_offset=queue.broker_offset,
+                consumer_offset=queue.consumer_offset,
+                pull_offset=queue.pull_offset,
+                last_timestamp=queue.last_timestamp_ms,
+            )
+            for queue in self._broker.consume_stats(
+                header.consumer_group, [topic for topic in topics if topic]
+            )
+        }
+        return Answer(body=encode_consume_stats(ConsumeStats(offset_table=table)))
 
     # ── the broker ──────────────────────────────────────────────────────────────────────────────
 

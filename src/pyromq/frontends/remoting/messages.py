@@ -152,6 +152,8 @@ def _sent(result: SendResult) -> Answer:
     }
     if result.transaction_id:
         ext["transactionId"] = result.transaction_id
+    if result.is_sync_late:
+        return Answer(ext, code=ResponseCode.FLUSH_DISK_TIMEOUT)
     return Answer(ext)
 
 

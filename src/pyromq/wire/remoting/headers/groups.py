@@ -1,7 +1,8 @@
-"""Consumer groups on a broker: codes 201, 207, 352 (200 and 225 have bodies only).
+"""Consumer groups on a broker: codes 201, 207, 208, 352 (200 and 225 have bodies only).
 
 Sources: GetAllSubscriptionGroup{Request,Response}Header, DeleteSubscriptionGroupRequestHeader,
-GetSubscriptionGroupConfigRequestHeader of org.apache.rocketmq.remoting.protocol.header 5.5.0.
+GetConsumeStatsRequestHeader, GetSubscriptionGroupConfigRequestHeader of
+org.apache.rocketmq.remoting.protocol.header 5.5.0.
 """
 
 from __future__ import annotations
@@ -32,6 +33,14 @@ class DeleteGroupHeader(Struct, frozen=True, kw_only=True, rename="camel", gc=Fa
     clean_offset: bool = False
 
 
+class ConsumeStatsHeader(Struct, frozen=True, kw_only=True, rename="camel", gc=False):
+    """How far a group is, in one topic, in some (`;` between them), or in all it knows."""
+
+    consumer_group: str
+    topic: str | None = None
+    topic_list: str | None = None
+
+
 class GroupConfigHeader(Struct, frozen=True, kw_only=True, rename="camel", gc=False):
     """Settings of one group."""
 
@@ -41,6 +50,7 @@ class GroupConfigHeader(Struct, frozen=True, kw_only=True, rename="camel", gc=Fa
 __all__ = [
     "AllGroupConfigHeader",
     "AllGroupConfigResponse",
+    "ConsumeStatsHeader",
     "DeleteGroupHeader",
     "GroupConfigHeader",
 ]

@@ -46,6 +46,7 @@ REQUEST_HEADERS: Final[dict[int, type[Struct]]] = {
     RequestCode.QUERY_TOPIC_CONSUME_BY_WHO: topics.TopicConsumersHeader,
     RequestCode.GET_TOPIC_CONFIG: topics.TopicConfigHeader,
     RequestCode.GET_ALL_SUBSCRIPTIONGROUP_CONFIG: groups.AllGroupConfigHeader,
+    RequestCode.GET_CONSUME_STATS: groups.ConsumeStatsHeader,
     RequestCode.DELETE_SUBSCRIPTIONGROUP: groups.DeleteGroupHeader,
     RequestCode.GET_SUBSCRIPTIONGROUP_CONFIG: groups.GroupConfigHeader,
     RequestCode.PUT_KV_CONFIG: namesrv.PutKvConfigHeader,

@@ -48,6 +48,31 @@ def _send(serialize_type: SerializeType) -> Command:
     return Command.request(310, SEND_EXT, SEND.body, opaque=3, serialize_type=serialize_type)
 
 
+Row = tuple[str, Task, Task | None, int]
+
+
+def rows_of(serialize_type: SerializeType, response: SendResponse) -> list[Row]:
+    """A send and its answer in one form of header: native, reference."""
+    request = _send(serialize_type)
+    chunk = frame.encode(request) * CHUNK
+    answer = Command.response_to(request, 0, fields.encode_ext(response))
+    name = serialize_type.name
+    return [
+        (f"{name}: send frame → Command", lambda: native.split(chunk),
+         lambda: frame.split(chunk), CHUNK),
+        (f"{name}: the same through a connection",
+         lambda: RemotingConnection().receive_data(chunk),
+         lambda: RemotingConnection(splitter=frame.split).receive_data(chunk), CHUNK),
+        (f"{name}: answer Command → head", lambda: native.encode_head(answer),
+         lambda: frame.encode_head(answer), 1),
+        (f"{name}: typed answer → head",
+         lambda: native.encode_head(
+             Command.response_to(request, 0, native.encode_ext(response))),
+         lambda: frame.encode_head(
+             Command.response_to(request, 0, fields.encode_ext(response))), 1),
+    ]  # fmt: skip
+
+
 def main() -> None:
     response = SendResponse(
         msg_id="7F0000010000847700000000000020AE",
@@ -55,26 +80,7 @@ def main() -> None:
         queue_offset=1,
         transaction_id="FD000000000000000000000000000002573E30946E0967319E800000",
     )
-    rows: list[tuple[str, Task, Task | None, int]] = []
-    for serialize_type in SerializeType:
-        request = _send(serialize_type)
-        chunk = frame.encode(request) * CHUNK
-        answer = Command.response_to(request, 0, fields.encode_ext(response))
-        name = serialize_type.name
-        rows += [
-            (f"{name}: send frame → Command", lambda c=chunk: native.split(c),
-             lambda c=chunk: frame.split(c), CHUNK),
-            (f"{name}: the same through a connection",
-             lambda c=chunk: RemotingConnection().receive_data(c),
-             lambda c=chunk: RemotingConnection(splitter=frame.split).receive_data(c), CHUNK),
-            (f"{name}: answer Command → head", lambda a=answer: native.encode_head(a),
-             lambda a=answer: frame.encode_head(a), 1),
-            (f"{name}: typed answer → head",
-             lambda r=request: native.encode_head(
-                 Command.response_to(r, 0, native.encode_ext(response))),
-             lambda r=request: frame.encode_head(
-                 Command.response_to(r, 0, fields.encode_ext(response))), 1),
-        ]  # fmt: skip
+    rows = [row for kind in SerializeType for row in rows_of(kind, response)]
     items = batch.encode_batch([BatchItem(0, bytes(128), b"TAGS\x01TagA\x02")] * 32)
     stored = record.Record("TopicTest", bytes(128), properties=b"TAGS\x01TagA\x02" * 8)
     records = record.encode_record(stored) * 32

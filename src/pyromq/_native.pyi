@@ -184,10 +184,8 @@ def encode_head(command: object) -> bytes | None:
 def decode_batch(
     data: bytes | bytearray | memoryview, item_type: type, count_max: int
 ) -> list[object] | None:
-    """All messages of a batch body as `item_type(flag, body, properties)`; None if it is not whole."""
+    """All messages of a batch body as `item_type(flag, body, properties)`; None if not whole."""
 
-def decode_records(
-    data: bytes | bytearray | memoryview, record_type: type
-) -> list[object] | None:
+def decode_records(data: bytes | bytearray | memoryview, record_type: type) -> list[object] | None:
     """Records one after another as `record_type(…)`, its members in the order of
     `wire.record.Record`; None if they do not fill `data` exactly."""

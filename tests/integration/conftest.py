@@ -8,8 +8,6 @@ from typing import cast
 
 import pytest
 
-pytest.register_assert_rewrite("tests.support.messages")
-
 from tests.support.foreign import (
     PEERS_MET,
     JavaSession,
@@ -19,6 +17,9 @@ from tests.support.foreign import (
     java_command,
 )
 from tests.support.peers import Kind, Peer, running_peer
+
+# Its assertions shall show their values as those of a test do; no import of it before this.
+pytest.register_assert_rewrite("tests.support.messages")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

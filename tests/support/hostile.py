@@ -141,7 +141,6 @@ class Honest:
         self._topic = topic
         self._count = 0
         self._failure: str | None = None
-        self.slowest_seconds = 0.0
         self._changed = threading.Condition()
         self._is_ending = False
         self._thread = threading.Thread(target=self._live, daemon=True)
@@ -169,11 +168,16 @@ class Honest:
             assert self._failure is None, self._failure
 
     def stop(self) -> None:
+        """Ends it; it must have gone well to the last."""
+        self.end()
+        assert self._failure is None, self._failure
+
+    def end(self) -> None:
+        """Ends it, however it went."""
         with self._changed:
             self._is_ending = True
         self._thread.join(2 * ANSWER_SECONDS)
         self._raw.socket.close()
-        assert self._failure is None, self._failure
 
     def body(self, number: int) -> bytes:
         return b"honest message %d " % number * 10
@@ -185,10 +189,8 @@ class Honest:
                     if self._is_ending:
                         return
                     number = self._count
-                started = time.monotonic()
                 self._round(number)
                 with self._changed:
-                    self.slowest_seconds = max(self.slowest_seconds, time.monotonic() - started)
                     self._count += 1
                     self._changed.notify_all()
         except (OSError, AssertionError, ValueError) as error:

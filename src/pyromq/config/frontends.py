@@ -68,6 +68,15 @@ class RemotingConfig:
         high=HOUR_MS,
         doc="Longest wait (ms) for an outgoing connection.",
     )
+    frame_timeout_ms: int = prop(
+        "frameTimeout",
+        10_000,
+        low=1,
+        high=HOUR_MS,
+        ours=True,
+        doc="A frame may take so long (ms) whatever its pace; after that it must have kept 1 KiB/s "
+        "on average, or its connection is closed.",
+    )
     connection_count_max: int = prop(
         "connectionCountMax",
         20_000,

@@ -349,6 +349,7 @@ def begin_generation(
 ) -> Recovered:
     """An empty journal and its snapshot, made at start, before there is a loop to keep waiting."""
     files.make_directory(directory)
+    files.sync_directory(directory.parent)
     header = form.encode_header(form.JOURNAL_MAGIC, generation)
     replace_file(files, journal_path(directory, generation), header)
     size = write_snapshot(directory, files, generation, tables, sequence)

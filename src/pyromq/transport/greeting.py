@@ -39,8 +39,9 @@ class Greeting:
         started_ms: int,
         *,
         welcome: Callable[[Greeting], None],
-        refuse: Callable[[Greeting, str], None],
+        refuse: Callable[[Greeting, str | None], None],
     ) -> None:
+        """`refuse` gets the reason, or None if the peer just left: port probes do."""
         self.accepted = accepted
         self.socket_peer = peer
         self.peer = peer
@@ -62,7 +63,7 @@ class Greeting:
         try:
             seen = self.accepted.recv(_PEEK_SIZE, socket.MSG_PEEK)
             if not seen:
-                self._refuse(self, "closed by the peer")
+                self._refuse(self, None)
             elif not self._is_proxied and may_be_proxy_header(self._header + seen):
                 self._take_header(seen)
             elif self._header and not self._is_proxied:
@@ -73,8 +74,8 @@ class Greeting:
                 self._welcome(self)
         except (BlockingIOError, InterruptedError):
             return
-        except OSError as error:
-            self._refuse(self, f"lost: {error}")
+        except OSError:
+            self._refuse(self, None)
         except ProtocolViolation as violation:
             self._refuse(self, str(violation))
 

@@ -36,7 +36,7 @@ class TransportLimits:
     stall_grace_ms: int = 10 * SECOND_MS
     """So long a frame may take whatever its pace."""
     frame_rate_min: int = 1 * KIB
-    """Bytes per second, averaged over the frame, once the grace is over."""
+    """Bytes per second, on average since the frame was first seen, once the grace is over."""
 
     unproven_bytes_max: int = 64 * MIB
     """Unfinished frames of all connections that have not had a request accepted."""

@@ -8,7 +8,7 @@ peer that asks faster than it listens is slowed down by TCP, not by our memory.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING, Final, Protocol, cast
 
 from pyromq.transport.budget import PendingBytes
 from pyromq.transport.connection import Connection, Peer
@@ -16,6 +16,9 @@ from pyromq.transport.limits import TransportLimits
 
 if TYPE_CHECKING:
     from pyromq.transport.connection import Connect
+
+
+_NOT_MEASURED: Final = -1
 
 
 class Sessions(Protocol):
@@ -56,9 +59,9 @@ class Session(asyncio.BufferedProtocol):
 
     __slots__ = (
         "_close_reason", "_closing_since_ms", "_connect", "_connection", "_counted",
-        "_counted_unproven", "_frame_count_seen", "_frame_seen_ms", "_is_aborted", "_is_door_busy",
-        "_is_peer_slow", "_sessions", "_transport", "_unsent_counted", "_unsent_seen",
-        "accepted_ms", "last_active_ms", "peer", "socket_ip",
+        "_counted_unproven", "_frame_count_seen", "_frame_seen_ms", "_frame_seen_size",
+        "_is_aborted", "_is_door_busy", "_is_peer_slow", "_sessions", "_transport",
+        "_unsent_counted", "_unsent_seen", "accepted_ms", "last_active_ms", "peer", "socket_ip",
     )  # fmt: skip
 
     def __init__(self, sessions: Sessions, connect: Connect, greeting: Greeted) -> None:
@@ -73,8 +76,10 @@ class Session(asyncio.BufferedProtocol):
         self._is_door_busy = False
         self._counted = 0
         self._counted_unproven = 0
-        self._frame_count_seen = -1
+        self._frame_count_seen = _NOT_MEASURED
+        """Whole frames before the one whose pace is measured since `_frame_seen_ms`."""
         self._frame_seen_ms = 0
+        self._frame_seen_size = 0
         self._unsent_seen = 0
         self._unsent_counted = 0
         self.peer = greeting.peer
@@ -226,16 +231,15 @@ class Session(asyncio.BufferedProtocol):
         if not frame_count:
             if now_ms - self.accepted_ms >= limits.greeting_timeout_ms:
                 self.abort(f"no whole frame within {limits.greeting_timeout_ms} ms")
+        elif self._is_door_busy or self._is_peer_slow:
+            self._frame_count_seen = _NOT_MEASURED  # we do not read: it cannot get on
         elif frame_count != self._frame_count_seen:
             self._frame_count_seen, self._frame_seen_ms = frame_count, now_ms
+            self._frame_seen_size = connection.received_bytes_of_frame
         else:
             inside_ms = now_ms - self._frame_seen_ms
-            bytes_due = limits.frame_rate_min * inside_ms // 1000
-            if (
-                inside_ms >= limits.stall_grace_ms
-                and not self._is_door_busy
-                and connection.received_bytes_of_frame < bytes_due
-            ):
+            size_due = self._frame_seen_size + limits.frame_rate_min * inside_ms // 1000
+            if inside_ms >= limits.stall_grace_ms and connection.received_bytes_of_frame < size_due:
                 self.abort(f"stalled inside a frame for {inside_ms} ms")
 
     # ── inside ──────────────────────────────────────────────────────────────────────────────────

@@ -178,11 +178,12 @@ class Transport:
             self._forget_socket(greeting)
             raise
 
-    def _refuse(self, greeting: Greeting, reason: str) -> None:
+    def _refuse(self, greeting: Greeting, reason: str | None) -> None:
         greeting.stop()
         self._greetings.discard(greeting)
         self._forget_socket(greeting)
-        self.report("%s closed: %s", greeting.peer.address, reason)
+        if reason is not None:
+            self.report("%s closed: %s", greeting.peer.address, reason)
 
     def _forget_socket(self, greeting: Greeting) -> None:
         greeting.accepted.close()
@@ -264,7 +265,7 @@ class Transport:
         self._listeners.clear()
         self._resting_listeners.clear()
         for greeting in list(self._greetings):
-            self._refuse(greeting, "the server stops")
+            self._refuse(greeting, None)
 
     async def stop(self, drain_ms: int) -> None:
         """Closes every connection after what it has still to send, at most `drain_ms` long."""

@@ -282,6 +282,22 @@ def test_a_grown_journal_is_followed_by_a_new_generation(
     assert recovered_kv(one, files) == {"ns": wanted}
 
 
+def test_close_right_after_a_generation_began_closes_both_journals(
+    run: Callable[..., Running], files: FaultyFiles
+) -> None:
+    one = run(size_min=500).start()
+    while one.journal._prepared_fd is None:
+        one.put("k")
+        one.journal.write()
+        one.loop.turn_until(one.is_idle)
+    one.put("last")
+    one.journal.write()
+    one.journal.close()
+    assert not files.open_fds
+    assert files.unsynced_size() == 0
+    assert "last" in recovered_kv(one, files)["ns"]
+
+
 @pytest.mark.parametrize("operation", ["rename", "sync", "write", "open"])
 @pytest.mark.parametrize("after", [0, 1, 2, 3])
 def test_a_generation_that_cannot_be_made_costs_nothing(

@@ -215,6 +215,16 @@ def test_everything_written_is_there_after_a_kill(open_broker: Open, files: Faul
     assert again.offset("g", "t", 3) == again.pull_offset("g", "t", 3) == 99
 
 
+def test_pull_offsets_are_in_no_snapshot(open_broker: Open) -> None:
+    metadata = open_broker()
+    metadata.commit_pull_offset("g", "t", 0, 6)
+    metadata.commit_offset("g", "t", 0, 5)
+    copied = metadata._copy_for_snapshot()
+    assert copied.pull_offsets == {}
+    assert copied.offsets == metadata.tables.offsets
+    assert metadata.tables.pull_offset("g", "t", 0) == 6
+
+
 async def test_a_clean_stop_shows_everything_in_the_projection(
     open_broker: Open, root: Path, files: FaultyFiles
 ) -> None:
@@ -499,6 +509,31 @@ def test_a_directory_that_cannot_be_used_says_so(open_broker: Open, root: Path) 
     root.write_text("a file")
     with pytest.raises(StartFailed, match="cannot be opened"):
         open_broker()
+
+
+async def test_the_projection_is_written_again_and_again_while_it_runs(
+    open_broker: Open, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pyromq.store.metadata.PROJECTION_INTERVAL_MS", 1)
+    metadata = open_broker()
+    rounds: asyncio.Queue[bool] = asyncio.Queue()
+    project = metadata.project
+
+    async def count_round() -> None:
+        await project()
+        rounds.put_nowait(True)
+
+    monkeypatch.setattr(metadata, "project", count_round)
+    start(metadata)
+    await rounds.get()
+    metadata.put_topic(topic("t"))
+    metadata.write()
+    while not rounds.empty():
+        rounds.get_nowait()
+    await rounds.get()  # may have begun before the change
+    await rounds.get()
+    assert b'"t"' in (root / TOPICS).read_bytes()
+    await metadata.stop()
 
 
 async def test_a_disk_that_fails_ends_the_projection_not_the_process(

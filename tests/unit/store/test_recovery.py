@@ -124,7 +124,8 @@ def test_an_end_torn_while_the_next_journal_was_prepared_is_cut_off(
     assert keys(found) == "ab"
     assert found is not None
     assert found.journal_generation == 1
-    assert not following.exists()
+    assert len(found.notes) == 1
+    assert [p.name for p in directory.iterdir() if p.name.startswith(following.name)] == []
 
 
 @pytest.mark.parametrize("entry", [0, 1, 2, 3])
@@ -286,6 +287,22 @@ def test_a_journal_without_any_snapshot_is_refused(directory: Path, files: Fault
     snapshot_path(directory, 1).unlink()
     snapshot_path(directory, 2).unlink()
     with pytest.raises(StoreDamaged, match="no snapshot"):
+        recover(directory, files)
+
+
+@pytest.mark.usefixtures("two")
+def test_a_torn_entry_that_later_journals_go_on_behind_is_damage(
+    directory: Path, files: FaultyFiles
+) -> None:
+    snapshot_path(directory, 2).unlink()
+    path, later = journal_path(directory, 1), journal_path(directory, 2)
+    path.write_bytes(path.read_bytes()[:-1])
+    data = later.read_bytes()
+    first = form.entry_at(data, form.HEADER_SIZE)
+    assert isinstance(first, form.Entry)
+    unsynced = form.encode_entry(first.sequence, 0, form.boot_mark(files.boot), first.payload)
+    later.write_bytes(data[: form.HEADER_SIZE] + unsynced)
+    with pytest.raises(StoreDamaged):
         recover(directory, files)
 
 

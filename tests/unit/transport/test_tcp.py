@@ -236,6 +236,16 @@ async def test_who_says_nothing_is_closed_at_the_greeting_deadline() -> None:
         await leave(writer)
 
 
+async def test_a_port_probe_leaves_no_trace(caplog: pytest.LogCaptureFixture) -> None:
+    async with house() as it:
+        _, writer = await it.client()
+        await turned(lambda: it.transport.connection_count == 1)
+        await leave(writer)
+        await turned(lambda: it.transport.connection_count == 0)
+    assert not caplog.records
+    assert not it.connections
+
+
 async def test_a_first_frame_that_never_ends_is_closed_at_the_greeting_deadline() -> None:
     async with house(greeting_timeout_ms=10_000) as it:
         reader, writer = await it.client()
@@ -272,11 +282,32 @@ async def test_a_slow_frame_that_keeps_the_pace_is_left_alone() -> None:
         connection = await it.served()
         await connection.until(lambda c: len(c.received) == 20_000)
         it.sweep(1_000)
+        writer.write(frame(b"y" * 100_000)[20_000:40_000])
+        await connection.until(lambda c: len(c.received) == 40_000)
         it.sweep(11_000)
         assert connection.close_reason is None
-        writer.write(frame(b"y" * 100_000)[20_000:])
+        writer.write(frame(b"y" * 100_000)[40_000:])
         assert await reader.readexactly(9) == frame(b"first")
         assert await reader.readexactly(100_004) == frame(b"y" * 100_000)
+        await leave(writer)
+
+
+async def test_a_frame_that_we_do_not_read_does_not_stall() -> None:
+    async with house(stall_grace_ms=10_000) as it:
+        reader, writer = await it.client()
+        writer.write(frame(b"first") + frame(b"y" * 1_000)[:500])
+        connection = await it.served()
+        await connection.until(lambda c: len(c.received) == 500)
+        it.sweep(1_000)
+        connection.outlet.pause_reading()
+        for _ in range(30):
+            it.sweep(1_000)
+        connection.outlet.resume_reading()
+        it.sweep(1_000)
+        it.sweep(9_000)
+        assert connection.close_reason is None
+        writer.write(frame(b"y" * 1_000)[500:])
+        assert await reader.readexactly(9 + 1_004) == frame(b"first") + frame(b"y" * 1_000)
         await leave(writer)
 
 

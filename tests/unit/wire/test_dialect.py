@@ -37,6 +37,7 @@ class Outer(msgspec.Struct, rename="camel"):
         ('{"a":1,}', {"a": 1}),
         ('{"a":1,"a":2}', {"a": 2}),
         ('{"a":1,"a":null,"b":null}', {}),
+        ("{'a':1,'a':null,'b':null}", {}),
         ("[null]", [None]),
         (' \t\r\n{ "a" : [ true , false ] } ', {"a": [True, False]}),
         ("[+5,05,-0,1.50,1.,2e3,-1E-2]", [5, 5, 0, 1.5, 1.0, 2000.0, -0.01]),

@@ -96,6 +96,13 @@ def test_a_lying_length_is_refused(decode: Decode, place: int, value: int, text:
 
 
 @decoders
+def test_a_record_longer_than_its_parts_is_refused(decode: Decode) -> None:
+    data = (127).to_bytes(4) + VECTOR[4:] + b"x"
+    with pytest.raises(MessageIllegal, match="record size 127 where its parts take 126"):
+        decode(data)
+
+
+@decoders
 def test_invalid_utf8_in_a_topic_is_replaced(decode: Decode) -> None:
     data = VECTOR.replace(b"TopicTest", b"Topic\xff\xfest")
     assert decode(data)[0].topic == "Topic��st"

@@ -7,7 +7,11 @@ mod wire;
 /// The Cargo profile this module was built with: `release` or `debug`.
 #[pyfunction]
 fn build_profile() -> &'static str {
-    if cfg!(debug_assertions) { "debug" } else { "release" }
+    if cfg!(debug_assertions) {
+        "debug"
+    } else {
+        "release"
+    }
 }
 
 #[pymodule]
@@ -17,5 +21,5 @@ mod _native {
     #[pymodule_export]
     use super::engine::LogEngine;
     #[pymodule_export]
-    use super::wire::{FieldWriter, FrameReader, decode_batch, decode_records, encode_head};
+    use super::wire::{decode_batch, decode_records, encode_head, FieldWriter, FrameReader};
 }

@@ -16,9 +16,8 @@ impl Event {
             return Err(io::Error::last_os_error());
         }
         // SAFETY: a fresh descriptor that nobody else knows.
-        Ok(Event {
-            descriptor: unsafe { OwnedFd::from_raw_fd(descriptor) },
-        })
+        let descriptor = unsafe { OwnedFd::from_raw_fd(descriptor) };
+        Ok(Event { descriptor })
     }
 
     pub fn descriptor(&self) -> RawFd {

@@ -220,7 +220,12 @@ fn write_out(
     written?;
     write_index(shared, progress, is_closing)?;
     let state = shared.state();
-    (candidate.point.index_name, candidate.point.index_count) = state.index.persisted();
+    let known = progress.marker.written;
+    (candidate.point.index_name, candidate.point.index_count) = if shared.settings.index_enabled {
+        state.index.persisted()
+    } else {
+        (known.index_name, known.index_count)
+    };
     candidate.index_timestamp_ms = if is_closing {
         state.index.last().0
     } else {

@@ -188,7 +188,12 @@ pub fn survey(disk: &Arc<dyn Disk>, settings: &Settings, cache: &mut FileCache) 
     };
     let base_point = match &trust {
         Trust::Clean(point) | Trust::Killed(point) if !rebuild_all => Point {
-            index_to: point.index_to.min(index_from),
+            // With the index switched off its files stay as they are, for when it is on again.
+            index_to: if indexes {
+                point.index_to.min(index_from)
+            } else {
+                point.index_to
+            },
             ..*point
         },
         _ => Point::default(),

@@ -540,6 +540,38 @@ fn half_and_rolled_back_messages_enter_no_queue_after_a_rebuild_either() {
     assert_eq!(view(&engine), before);
 }
 
+#[test]
+fn an_index_switched_off_and_on_again_catches_up() {
+    for is_clean in [true, false] {
+        let dir = Dir::new();
+        let engine = open(&dir);
+        fill(&engine, 20);
+        engine.close().unwrap();
+        let index = tree(&dir.path("index"));
+        let without = rmqlog::Settings {
+            index_enabled: false,
+            ..settings(&dir)
+        };
+        let engine = try_open(without).unwrap();
+        fill(&engine, 20);
+        if is_clean {
+            engine.close().unwrap();
+        } else {
+            kill(engine);
+        }
+        assert_eq!(tree(&dir.path("index")), index);
+        let engine = open(&dir);
+        let keys = view(&engine).keys;
+        assert_eq!(
+            keys.values().map(Vec::len).sum::<usize>(),
+            40,
+            "clean {is_clean}"
+        );
+        engine.close().unwrap();
+        assert_eq!(view(&open(&dir)).keys, keys);
+    }
+}
+
 /// Any bytes in any file: the start answers, it never panics, and what it opens can be used.
 #[test]
 fn a_scrambled_directory_opens_or_is_refused_but_never_panics() {

@@ -60,7 +60,10 @@ def _plan(header_type: type[msgspec.Struct]) -> _Plan:
 
 
 def decode_header(header_type: type[H], ext: dict[str, str]) -> H:
-    """The typed header. Raises RequestFailed that names header, field and value."""
+    """The typed header. Raises RequestFailed that names header, field and value.
+
+    A little more lenient than Java: `5.0` and `1e3` are taken as integers.
+    """
     for name in _plan(header_type).booleans:
         text = ext.get(name)
         if text is not None and text != "true" and text != "false":

@@ -17,20 +17,20 @@ from __future__ import annotations
 
 import re
 import struct
-from enum import IntEnum
 from typing import Final, NamedTuple
 
 import msgspec
 
-from pyromq.codes import VERSION_5_5_0, LanguageCode
+from pyromq.codes import LanguageCode
 from pyromq.errors import ProtocolViolation
 from pyromq.units import KIB, MIB
 from pyromq.wire import dialect
+from pyromq.wire.remoting.command import FLAG_ONEWAY, FLAG_RESPONSE, Command, SerializeType
 
 FRAME_SIZE_MAX: Final = 16 * MIB
 """Whole frame with its length prefix: Apache's com.rocketmq.remoting.frameMaxLength."""
 HEADER_SIZE_MAX: Final = 64 * KIB
-"""Request headers: 32 KiB of properties, escaped as JSON, and names fit with room to spare."""
+"""Request headers: 32 KiB of properties fit, unless half of their bytes need an escape in JSON."""
 RESPONSE_HEADER_SIZE_MAX: Final = 1 * MIB
 """What a client accepts: the answer to a batch carries one message id of 33 bytes per message."""
 EXT_FIELDS_MAX: Final = 256
@@ -41,9 +41,6 @@ HEADER_DEPTH_MAX: Final = 16
 PREFIX_SIZE: Final = 8
 """Length and header word."""
 
-FLAG_RESPONSE: Final = 1
-FLAG_ONEWAY: Final = 2
-
 _I16_MAX: Final = 0x7FFF
 _I32_MAX: Final = 0x7FFF_FFFF
 _HEADER_LENGTH_MASK: Final = 0xFF_FFFF
@@ -52,13 +49,6 @@ _LENGTH: Final = struct.Struct(">i")
 _SHORT: Final = struct.Struct(">h")
 _BINARY_HEADER: Final = struct.Struct(">hbhiii")
 """code, language, version, opaque, flag, length of remark"""
-
-
-class SerializeType(IntEnum):
-    """Form of the header; an answer uses its request's."""
-
-    JSON = 0
-    ROCKETMQ = 1
 
 
 class FrameLimits(NamedTuple):
@@ -71,78 +61,6 @@ class FrameLimits(NamedTuple):
 
 SERVER_LIMITS: Final = FrameLimits()
 CLIENT_LIMITS: Final = FrameLimits(header_size_max=RESPONSE_HEADER_SIZE_MAX)
-
-
-class Command(msgspec.Struct, gc=False):
-    """One request or response, decoded. The numbers are as on the wire."""
-
-    code: int
-    opaque: int = 0
-    """Number of the request; its response carries the same."""
-    flag: int = 0
-    language: LanguageCode = LanguageCode.JAVA
-    """Of the sender; OTHER if the name or number is unknown."""
-    version: int = VERSION_5_5_0
-    remark: str | None = None
-    ext: dict[str, str] = msgspec.field(default_factory=dict)
-    """Header fields as text; `headers.decode_header` makes them typed."""
-    body: bytes = b""
-    serialize_type: SerializeType = SerializeType.JSON
-
-    @property
-    def is_response(self) -> bool:
-        return self.flag & FLAG_RESPONSE != 0
-
-    @property
-    def is_oneway(self) -> bool:
-        """Whether the sender wants no answer."""
-        return self.flag & FLAG_ONEWAY != 0
-
-    @classmethod
-    def request(
-        cls,
-        code: int,
-        ext: dict[str, str] | None = None,
-        body: bytes = b"",
-        *,
-        opaque: int = 0,
-        oneway: bool = False,
-        language: LanguageCode = LanguageCode.JAVA,
-        serialize_type: SerializeType = SerializeType.JSON,
-    ) -> Command:
-        """A request as a client or, for notifications, a broker sends it."""
-        return cls(
-            code,
-            opaque,
-            FLAG_ONEWAY if oneway else 0,
-            language,
-            ext={} if ext is None else ext,
-            body=body,
-            serialize_type=serialize_type,
-        )
-
-    @classmethod
-    def response_to(
-        cls,
-        request: Command,
-        code: int = 0,
-        ext: dict[str, str] | None = None,
-        body: bytes = b"",
-        *,
-        remark: str | None = None,
-    ) -> Command:
-        """The answer to `request`: same number, same serialize type."""
-        return cls(
-            code,
-            request.opaque,
-            FLAG_RESPONSE,
-            LanguageCode.JAVA,
-            VERSION_5_5_0,
-            remark,
-            {} if ext is None else ext,
-            body,
-            request.serialize_type,
-        )
 
 
 # ── decoding ─────────────────────────────────────────────────────────────────────────────────────

@@ -65,17 +65,17 @@ def test_the_installed_command_serves_without_rust_and_stops_cleanly(
     bare = {"PATH": f"{environment}/bin:/usr/bin:/bin", "HOME": str(tmp_path)}
     if certificates := os.environ.get("SSL_CERT_FILE"):
         bare["SSL_CERT_FILE"] = certificates
-    server = subprocess.Popen(
+    with subprocess.Popen(
         [str(environment / "bin" / "pyromq"), "standalone", "--ephemeral"],
         cwd=tmp_path,
         env=bare,
         stdout=subprocess.PIPE,
         text=True,
-    )
-    try:
-        assert server.stdout is not None
-        ready = server.stdout.readline()
-        assert ready.startswith("READY namesrv=127.0.0.1:"), ready
-    finally:
-        server.send_signal(signal.SIGTERM)
-    assert server.wait(timeout=10) == 0
+    ) as server:
+        try:
+            assert server.stdout is not None
+            ready = server.stdout.readline()
+            assert ready.startswith("READY namesrv=127.0.0.1:"), ready
+        finally:
+            server.send_signal(signal.SIGTERM)
+        assert server.wait(timeout=10) == 0

@@ -3,7 +3,7 @@
     python -m tests.support.metadata_writer ROOT sync|async
 
 One turn per number n: topic `t<n mod 5>` gets n queues, four queues get offset n, a KV entry comes
-and the one before goes. When the journal says the turn is committed, `n` is a line on stdout. The
+and those before go (usually one; a kill inside a write may have left more). When the journal says the turn is committed, `n` is a line on stdout. The
 journal's generations are made tiny and the projection is written all the time, so that kills hit
 those too.
 """
@@ -30,7 +30,10 @@ def change(metadata: Metadata, n: int) -> int:
     metadata.put_kv("n", str(n), "v")
     for queue_id in range(QUEUE_COUNT):
         metadata.commit_offset("g", "T", queue_id, n)
-    return metadata.delete_kv("n", str(n - 1))
+    sequence = metadata.delete_kv("n", str(n - 1))
+    for key in [key for key in metadata.tables.kv["n"] if key != str(n)]:
+        sequence = metadata.delete_kv("n", key)
+    return sequence
 
 
 def newest(metadata: Metadata) -> int:

@@ -79,12 +79,12 @@ def read_all(java: JavaSession, sent: Sent) -> None:
     """All messages, in all ways of reading."""
     assert java.one("offsets", "--topic", TOPIC)["messages"] == sent.count
     assert java.one("admin", "topic-config", "--topic", TOPIC)["read_queues"] == 4
-    read = ("--topic", TOPIC, "--timeout", 60)
-    everything = java.one("consume-assign", *read, "--group", "reader", "--expect", sent.count)
+    read, group = ("--topic", TOPIC, "--timeout", 60), f"reader-{sent.count}"
+    everything = java.one("consume-assign", *read, "--group", group, "--expect", sent.count)
     assert_all_received(everything, sent)
     assert everything["out_of_order"] == 0
     count = sent.with_tags("TagB")["TagB"]
-    tagged = ("--group", f"reader-{sent.count}", "--expect", count, "--sub", "TagB")
+    tagged = ("--group", f"{group}-tagged", "--expect", count, "--sub", "TagB")
     assert_all_received(java.one("consume-pull", *read, *tagged), sent, ("TagB",))
     keys = ("--keys", sent.key_prefix, "--first", 1, "--step", 37, "--count", sent.count // 37)
     found = java.one("query-keys", "--topic", TOPIC, *keys)
@@ -92,7 +92,7 @@ def read_all(java: JavaSession, sent: Sent) -> None:
     message = java.one("query-unique", "--topic", TOPIC, "--id", sent.result["first_id"])
     assert message["message"]["number"] == 0
     big_sent = Sent(BIG_TOPIC, "sync", 10, TAGS, {})
-    big = java.one("consume-assign", "--topic", BIG_TOPIC, "--group", "reader", "--expect", 10)
+    big = java.one("consume-assign", "--topic", BIG_TOPIC, "--group", group, "--expect", 10)
     assert_all_received(big, big_sent)
     assert big["body_bytes"] == 2_000_000
 

@@ -98,6 +98,8 @@ class Journal:
         """What the thread shall sync, and how far that goes; replaced whole, never changed."""
         self._synced_to = self._durable
         """Written by the thread before it reports, read by the loop after."""
+        self._sync_error: OSError | None = None
+        """Likewise; `close` may come before the report."""
 
         self.append(Opened(__version__))
         self.write()
@@ -183,6 +185,9 @@ class Journal:
         self._failure = reason
         self._release_waiters()
 
+    def _fail_sync(self, error: OSError) -> None:
+        self._fail(f"the metadata journal could not be synced: {error.strerror}")
+
     def _release_waiters(self) -> None:
         waiting = []
         for sequence, future in self._waiters:
@@ -212,8 +217,12 @@ class Journal:
             self._hurry.wait(self._flush_interval_ms / SECOND_MS)
             self._hurry.clear()
         fds, sequence = self._mark
-        for fd in fds:
-            self._files.sync(fd)
+        try:
+            for fd in fds:
+                self._files.sync(fd)
+        except OSError as error:
+            self._sync_error = error
+            raise
         self._synced_to = sequence
 
     def _sync_done(self, error: OSError | None) -> None:
@@ -221,7 +230,7 @@ class Journal:
             return
         self._is_syncing = False
         if error is not None:
-            self._fail(f"the metadata journal could not be synced: {error.strerror}")
+            self._fail_sync(error)
         elif self._failure is None:
             self._durable = self._synced_to
             self._close_outgrown()
@@ -306,6 +315,8 @@ class Journal:
             self._hurry.set()
             self._thread.stop()
             self._is_closed = True
+            if self._failure is None and self._sync_error is not None:
+                self._fail_sync(self._sync_error)
             try:
                 if self._failure is None:
                     self._finish()

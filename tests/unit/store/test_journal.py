@@ -234,6 +234,25 @@ def test_a_failed_sync_is_never_tried_again(
     assert files.calls.count("sync") == 1
 
 
+def test_a_sync_that_fails_during_close_is_not_tried_again_either(
+    run: Callable[..., Running], files: FaultyFiles
+) -> None:
+    one = run().start()
+    one.loop.turn_until(lambda: not one.journal._is_syncing)
+    gate = files.hold_syncs()
+    sequence = one.put("a")
+    one.journal.write()
+    files.wait_for_sync()
+    files.calls.clear()
+    files.fail("sync")
+    gate.set()
+    one.journal.close()
+    assert one.journal.positions().durable < sequence
+    assert "could not be synced" in (one.journal.failure() or "")
+    assert files.calls.count("sync") == 1
+    assert not files.open_fds
+
+
 async def test_waiting_for_durable_ends_with_it_or_with_the_failure(
     run: Callable[..., Running], files: FaultyFiles
 ) -> None:

@@ -526,14 +526,14 @@ impl QueueTable {
         Ok(())
     }
 
-    /// Every queue that has messages: topic, id, one past the newest unit.
+    /// Every queue whose files hold units: topic, id, one past the last one there.
     pub fn all(&self) -> Vec<(&str, i32, i64)> {
         let mut all: Vec<(&str, i32, i64)> = self
             .numbers()
             .into_iter()
             .map(|number| self.queue(number))
-            .filter(|queue| queue.count > 0)
-            .map(|queue| (&*queue.topic, queue.id, queue.count))
+            .filter(|queue| queue.persisted > queue.min)
+            .map(|queue| (&*queue.topic, queue.id, queue.persisted))
             .collect();
         all.sort_unstable();
         all

@@ -43,6 +43,9 @@ pub struct Shared {
     pub settings: Settings,
     state: Mutex<State>,
     progress: Mutex<Progress>,
+    /// Held while the `queues` file is written, and taken before `state`: an older one must not come
+    /// after a newer one.
+    note: Mutex<()>,
     /// Why the persister's last round failed, if it did; it tries again.
     persist_failure: Mutex<Option<String>>,
 }
@@ -54,6 +57,7 @@ impl Shared {
             settings,
             state: Mutex::new(state),
             progress: Mutex::new(Progress::new(Marker::default())),
+            note: Mutex::new(()),
             persist_failure: Mutex::new(None),
         }
     }
@@ -68,6 +72,10 @@ impl Shared {
 
     pub fn progress(&self) -> MutexGuard<'_, Progress> {
         self.progress.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn note(&self) -> MutexGuard<'_, ()> {
+        self.note.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub fn note_persist(&self, error: Option<StoreError>) {
@@ -168,7 +176,26 @@ impl Engine {
 
     /// Ends a turn.
     pub fn write(&self) -> Result<()> {
-        self.state().write(self.settings())
+        let mut state = self.state();
+        if state.is_note_stale && state.log.has_turn() {
+            drop(state);
+            let mended = self.mend_note();
+            state = self.state();
+            if let Err(error) = mended {
+                state.discard();
+                return Err(error);
+            }
+        }
+        state.write(self.settings())
+    }
+
+    /// Writes the `queues` file anew, before records come to where it says a dropped topic's are.
+    fn mend_note(&self) -> Result<()> {
+        let _note = self.shared.note();
+        let now = self.state().queues_file();
+        now.write(&*self.shared.disk, &self.settings().root)?;
+        self.state().is_note_stale = false;
+        Ok(())
     }
 
     pub fn positions(&self) -> Positions {
@@ -252,6 +279,7 @@ impl Engine {
 
     /// Forgets all queues of a topic; its records stay in the log and enter no queue again.
     pub fn drop_topic(&self, topic: &str) -> Result<()> {
+        let _note = self.shared.note();
         let mut state = self.current()?;
         state.drop_topic(topic, &*self.shared.disk, &self.settings().root)
     }
@@ -267,12 +295,8 @@ impl Engine {
         let Some(mut running) = running else {
             return Ok(());
         };
-        let written = {
-            let mut state = self.state();
-            let written = state.write(self.settings());
-            state.stop(self.settings());
-            written
-        };
+        let written = self.write();
+        self.state().stop(self.settings());
         running.persister.stop();
         written?;
         if let Some(failure) = self.state().failure() {
@@ -304,3 +328,7 @@ impl Drop for Engine {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "engine_tests.rs"]
+mod tests;

@@ -8,6 +8,7 @@ use crate::disk::{Disk, DiskFile};
 use crate::error::{failed, failed_at, Result};
 use crate::marker::QueuesFile;
 use crate::queue_unit::{Unit, UNIT_SIZE};
+use crate::recover::Dropped;
 use crate::scan::LogFiles;
 use crate::segment::{base_of, file_name};
 use crate::settings::Settings;
@@ -22,6 +23,8 @@ pub struct FoundQueue {
     pub bases: Vec<u64>,
     pub min: i64,
     pub count: i64,
+    /// One past the last unit there is, safe or not.
+    pub present: i64,
     /// Its files contradict themselves or the log: they are removed, and rebuilt from the log.
     pub is_broken: bool,
     /// Something may be behind `count` that does not belong there.
@@ -58,6 +61,7 @@ pub fn list_queues(disk: &Arc<dyn Disk>, settings: &Settings) -> Result<(Vec<Fou
                 bases: found.iter().map(|&(base, _)| base).collect(),
                 min: 0,
                 count: 0,
+                present: 0,
                 is_broken: false,
                 needs_cut: false,
             });
@@ -175,8 +179,13 @@ pub fn measure(
             }
         }
     }
+    let mut present = count;
     if count < end {
-        needs_cut |= reader.unit(count)?.encode() != [0; UNIT_SIZE];
+        let behind = reader.unit(count)?;
+        needs_cut |= behind.encode() != [0; UNIT_SIZE];
+        if behind.is_written() {
+            present = partition(count, end, |offset| Ok(reader.unit(offset)?.is_written()))?;
+        }
     }
     if check_last && min < count {
         let unit = reader.unit(count - 1)?;
@@ -191,6 +200,36 @@ pub fn measure(
     queue.needs_cut = needs_cut;
     queue.min = if is_broken { 0 } else { min };
     queue.count = if is_broken { 0 } else { count };
+    queue.present = if is_broken { 0 } else { present };
+    Ok(())
+}
+
+/// Calls a queue broken whose files are still those of a dropped topic: the drop was interrupted before
+/// they were gone, or a power cut brought them back.
+pub fn refuse_dropped(
+    disk: &Arc<dyn Disk>,
+    queue: &mut FoundQueue,
+    file_size: u64,
+    dropped: &Dropped,
+) -> Result<()> {
+    let mut reader = UnitReader {
+        disk,
+        queue,
+        file_size,
+        open: None,
+    };
+    let mut is_broken = false;
+    if queue.min < queue.count {
+        // The new life of the topic may have written over the first units of the old one.
+        for offset in [queue.min, queue.count - 1] {
+            let unit = reader.unit(offset)?;
+            is_broken |= !unit.is_blank() && dropped.has(queue.topic.as_bytes(), unit.log_offset);
+        }
+    }
+    if is_broken {
+        queue.is_broken = true;
+        (queue.min, queue.count, queue.present) = (0, 0, 0);
+    }
     Ok(())
 }
 
@@ -225,7 +264,7 @@ pub fn lacks_units(queues: &[FoundQueue], known: &QueuesFile, notes: &mut Vec<St
     }
     let counts: HashMap<(&str, i32), i64> = queues
         .iter()
-        .map(|queue| ((&*queue.topic, queue.id), queue.count))
+        .map(|queue| ((&*queue.topic, queue.id), queue.present))
         .collect();
     for queue in &known.queues {
         let count = counts.get(&(&*queue.topic, queue.id));

@@ -9,6 +9,9 @@
 //! persister writes buffered queue units and index entries. They share [`engine::Engine`]'s state
 //! behind one mutex that nobody holds while waiting for a disk, except the caller in its own write.
 
+#[cfg(test)]
+extern crate self as rmqlog; // the faulty disk of the integration tests knows it by this name
+
 pub mod batch;
 pub mod byte_queue;
 pub mod checkpoint;

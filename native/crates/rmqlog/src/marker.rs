@@ -181,6 +181,7 @@ impl Marker {
 pub struct KnownQueue {
     pub topic: String,
     pub id: i32,
+    /// One past the last unit its files held.
     pub count: i64,
 }
 

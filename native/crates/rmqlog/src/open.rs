@@ -1,9 +1,9 @@
 //! Carries out what `recover.rs` decided, and brings the store to life.
 //!
 //! The order makes a crash in between harmless: first `abort` and a marker that is not clean, then the
-//! log's torn end, then queues and index. Nothing of the former is synced: behind gigabytes that the
-//! kernel still has to write that would take seconds, and if a power cut takes them back, the log's own
-//! bytes behind the remembered end tell that the stop was not clean.
+//! log's torn end, then queues and index. Neither `abort` nor the marker is synced: behind gigabytes that
+//! the kernel still has to write that would take seconds, and if a power cut takes them back, the log's
+//! own bytes behind the remembered end tell that the stop was not clean.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -78,6 +78,7 @@ pub fn open(disk: Arc<dyn Disk>, settings: Settings, event: &Arc<Event>) -> Resu
         .map_err(|error| failed("write", &path, &error))?;
     begin(&*disk, &survey, &root)?;
     clear_log_end(&*disk, &survey)?;
+    sync_log(&survey)?;
     let notes = survey.notes.clone();
     let shared = build(disk, settings, survey, cache, event)?;
     Ok(Opened {
@@ -153,6 +154,24 @@ fn clear_log_end(disk: &dyn Disk, survey: &Survey) -> Result<()> {
     Ok(())
 }
 
+/// What a killed process wrote counts as flushed from here on, so it must be: later syncs are of the
+/// newest segment only.
+fn sync_log(survey: &Survey) -> Result<()> {
+    let files = &survey.files;
+    let Some(from) = survey.unsynced_from else {
+        return Ok(());
+    };
+    let mut base = files.base_of(from).max(files.min);
+    while base < survey.end {
+        files
+            .open(base)?
+            .sync_data()
+            .map_err(|error| failed("sync", &files.path_of(base), &error))?;
+        base += files.segment_size;
+    }
+    Ok(())
+}
+
 fn build(
     disk: Arc<dyn Disk>,
     settings: Settings,
@@ -181,6 +200,7 @@ fn build(
         survey.end,
     )?;
     let mut dropped = survey.dropped;
+    let is_note_stale = dropped.iter().any(|gone| gone.log_to > survey.end);
     dropped.retain(|gone| gone.log_to > files.min);
     for gone in &mut dropped {
         gone.log_to = gone.log_to.min(survey.end);
@@ -195,7 +215,7 @@ fn build(
         dropped: Dropped::new(&dropped),
         delay_levels_ms: settings.delay_levels_ms.clone(),
     };
-    let state = State::new(
+    let mut state = State::new(
         log,
         queues,
         survey.index,
@@ -204,6 +224,7 @@ fn build(
         survey.last,
         dropped,
     );
+    state.is_note_stale = is_note_stale;
     let mut progress = Progress::new(starting_progress(&*disk, &settings.root)?);
     let shared = Shared::new(disk, settings, state);
     let mut scanner = Scanner::new(&files, survey.dispatch_from, survey.end, false);

@@ -31,7 +31,10 @@ pub struct Progress {
     unsynced: Vec<(PathBuf, Arc<dyn DiskFile>)>,
     /// Written but not synced yet; waits until the log itself is flushed that far.
     candidate: Option<Candidate>,
-    synced_at: Instant,
+    pub(crate) synced_at: Instant,
+    /// Why files of queues or index could not be synced, if so. A second sync would succeed without
+    /// them: units and entries behind the marker's safe point are rebuilt by the next start.
+    sync_failure: Option<StoreError>,
     /// What the `queues` file says now.
     known: Option<QueuesFile>,
 }
@@ -51,11 +54,15 @@ impl Progress {
             unsynced: Vec::new(),
             candidate: None,
             synced_at: Instant::now(),
+            sync_failure: None,
             known: None,
         }
     }
 
     fn touch(&mut self, path: &Path, file: &Arc<dyn DiskFile>) {
+        if self.sync_failure.is_some() {
+            return; // none will be synced any more
+        }
         if !self
             .unsynced
             .iter()
@@ -142,7 +149,11 @@ fn serve(desk: &Desk, shared: &Shared, interval: Duration) {
 
 /// One round. With `is_closing` everything is written, synced and noted as a clean stop.
 pub fn persist(shared: &Shared, progress: &mut Progress, is_closing: bool) -> Result<()> {
-    let Some(candidate) = write_out(shared, progress, is_closing)? else {
+    let candidate = write_out(shared, progress, is_closing)?;
+    if let Some(failure) = &progress.sync_failure {
+        return Err(failure.clone());
+    }
+    let Some(candidate) = candidate else {
         return Ok(());
     };
     let has_moved = progress.marker.written != candidate.point;
@@ -161,7 +172,16 @@ pub fn persist(shared: &Shared, progress: &mut Progress, is_closing: bool) -> Re
         .candidate
         .filter(|candidate| flushed >= candidate.point.log_to);
     if let Some(ready) = ready {
-        sync_out(shared, progress)?;
+        if let Err(failure) = sync_files(shared, progress) {
+            progress.sync_failure = Some(failure.clone());
+            progress.unsynced.clear();
+            progress.marker.written = progress.marker.synced;
+            progress
+                .marker
+                .write(&*shared.disk, &shared.settings.root, true)?;
+            return Err(failure);
+        }
+        note_queues(shared, progress)?;
         progress.marker.synced = ready.point;
         progress.marker.is_clean = is_closing;
         progress.candidate = None;
@@ -320,15 +340,12 @@ fn write_index(shared: &Shared, progress: &mut Progress, is_closing: bool) -> Re
 }
 
 /// Syncs everything written since the last time, names of new files included.
-fn sync_out(shared: &Shared, progress: &mut Progress) -> Result<()> {
+fn sync_files(shared: &Shared, progress: &mut Progress) -> Result<()> {
     for (path, file) in &progress.unsynced {
         file.sync_data()
             .map_err(|error| failed("sync", path, &error))?;
     }
-    let (created, now) = {
-        let mut state = shared.state();
-        (state.take_created(), state.queues_file())
-    };
+    let created = shared.state().take_created();
     let mut dirs = BTreeSet::new();
     for path in &created {
         let inside = path
@@ -344,11 +361,18 @@ fn sync_out(shared: &Shared, progress: &mut Progress) -> Result<()> {
             .sync_dir(dir)
             .map_err(|error| failed("sync", dir, &error))?;
     }
+    progress.unsynced.clear();
+    Ok(())
+}
+
+/// Writes which queues there are now, and how long.
+fn note_queues(shared: &Shared, progress: &mut Progress) -> Result<()> {
+    let _note = shared.note();
+    let now = shared.state().queues_file();
     if progress.known.as_ref() != Some(&now) {
         now.write(&*shared.disk, &shared.settings.root)?;
         progress.known = Some(now);
     }
-    progress.unsynced.clear();
     Ok(())
 }
 

@@ -19,7 +19,9 @@ use crate::checkpoint::{Checkpoint, CONFIRM_OURS};
 use crate::disk::Disk;
 use crate::error::{failed, Result, StoreError};
 use crate::file_cache::FileCache;
-use crate::found_queues::{lacks_units, list_queues, measure, newest_unit, FoundQueue};
+use crate::found_queues::{
+    lacks_units, list_queues, measure, newest_unit, refuse_dropped, FoundQueue,
+};
 use crate::index::IndexSet;
 use crate::index_format::Shape;
 use crate::marker::{DroppedTopic, Marker, Point, QueuesFile};
@@ -43,6 +45,8 @@ pub struct Survey {
     pub last: Option<LastRecord>,
     /// Bytes from here on are not zero though nothing valid is there.
     pub zero_from: Option<u64>,
+    /// Records from here on may be in the machine's memory only.
+    pub unsynced_from: Option<u64>,
     pub queues: Vec<FoundQueue>,
     pub queue_file_size: u64,
     /// Records from here on are dispatched to the queues, those they have already excepted.
@@ -106,6 +110,12 @@ pub fn survey(disk: &Arc<dyn Disk>, settings: &Settings, cache: &mut FileCache) 
         )));
     }
     let known = queues_file.filter(|_| is_ours).unwrap_or_default();
+    let dropped = Dropped::new(&known.dropped);
+    for queue in &mut queues {
+        if dropped.has_topic(&queue.topic) {
+            refuse_dropped(disk, queue, queue_file_size, &dropped)?;
+        }
+    }
     let mut rebuild_all = lacks_units(&queues, &known, &mut notes);
     let newest = newest_unit(disk, &queues, queue_file_size)?;
     let found_index = survey_index(disk, settings, cache, &trust, &files, &mut notes)?;
@@ -137,7 +147,6 @@ pub fn survey(disk: &Arc<dyn Disk>, settings: &Settings, cache: &mut FileCache) 
     };
     // Behind what the marker vouches for, a last record may be incomplete where no checksum looks.
     let vouched_to = if is_ours { limit } else { 0 };
-    let dropped = Dropped::new(&known.dropped);
     let scan = |from: u64| scan(&files, from, &queues, gap_from, &dropped, vouched_to);
 
     let clean = match &trust {
@@ -186,6 +195,13 @@ pub fn survey(disk: &Arc<dyn Disk>, settings: &Settings, cache: &mut FileCache) 
     } else {
         queues_safe_to
     };
+    let unsynced_from = match (&trust, &marker) {
+        (Trust::Clean(_), _) => None,
+        (Trust::Killed(_), Some(marker)) if agrees(&files, &marker.synced)? => {
+            Some(marker.synced.log_to)
+        }
+        _ => Some(files.min),
+    };
     let base_point = match &trust {
         Trust::Clean(point) | Trust::Killed(point) if !rebuild_all => Point {
             // With the index switched off its files stay as they are, for when it is on again.
@@ -211,6 +227,7 @@ pub fn survey(disk: &Arc<dyn Disk>, settings: &Settings, cache: &mut FileCache) 
         end: outcome.end,
         last: outcome.last,
         zero_from,
+        unsynced_from,
         queues,
         queue_file_size,
         queues_from,
@@ -502,6 +519,10 @@ impl Dropped {
     pub fn new(topics: &[DroppedTopic]) -> Dropped {
         let entry = |gone: &DroppedTopic| (gone.topic.clone().into_bytes(), gone.log_to);
         Dropped(topics.iter().map(entry).collect())
+    }
+
+    fn has_topic(&self, topic: &str) -> bool {
+        self.0.contains_key(topic.as_bytes())
     }
 
     pub fn has(&self, topic: &[u8], log_offset: u64) -> bool {

@@ -53,6 +53,9 @@ pub struct State {
     pending_written: usize,
     last_store_timestamp_ms: i64,
     dropped: Vec<DroppedTopic>,
+    /// The note of the dropped topics on disk reaches behind the log's end: records that come there now
+    /// would be taken for those of the topic's old life.
+    pub is_note_stale: bool,
     failure: Option<String>,
     is_closed: bool,
     /// Hashes of the message being dispatched; kept for its memory.
@@ -83,6 +86,7 @@ impl State {
             pending_written: 0,
             last_store_timestamp_ms: last.map_or(0, |last| last.store_timestamp_ms),
             dropped,
+            is_note_stale: false,
             failure: None,
             is_closed: false,
             keys: Vec::new(),
@@ -308,8 +312,7 @@ impl State {
             return Ok(());
         }
         if let Some(failure) = self.failure.clone() {
-            self.log.discard();
-            self.roll_back();
+            self.discard();
             return Err(StoreError::Failed(failure));
         }
         match self.log.write() {
@@ -332,6 +335,12 @@ impl State {
         }
     }
 
+    /// Gives up a turn that must not be written.
+    pub fn discard(&mut self) {
+        self.log.discard();
+        self.roll_back();
+    }
+
     /// Takes back what the turn appended: nobody was told of it.
     fn roll_back(&mut self) {
         while self.pending.len() > self.pending_written {
@@ -347,6 +356,7 @@ impl State {
         }
         let written = self.log.written();
         for gone in &mut self.dropped {
+            self.is_note_stale |= gone.log_to > written;
             gone.log_to = gone.log_to.min(written);
         }
     }

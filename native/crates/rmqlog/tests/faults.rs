@@ -68,6 +68,26 @@ fn a_full_disk_takes_the_turn_back_and_the_next_one_gets_its_offsets() {
 }
 
 #[test]
+fn a_drop_in_a_turn_that_is_taken_back_hides_nothing_of_the_new_life() {
+    let dir = Dir::new();
+    let (disk, faults) = FaultyDisk::with_faults();
+    let engine = open_on(disk, settings(&dir));
+    fill(&engine, 5);
+    for _ in 0..3 {
+        append(&engine, "Topic", 1, b"old life, taken back");
+    }
+    engine.drop_topic("Topic").unwrap();
+    faults.set(|plan| plan.write = Some(("commitlog".into(), 0, libc::ENOSPC)));
+    failed(engine.write());
+    faults.set(|plan| plan.write = None);
+    assert_eq!(append(&engine, "Topic", 1, b"new life").queue_offset, 0);
+    engine.write().unwrap();
+    let before = view(&engine);
+    kill(engine);
+    assert_eq!(view(&open(&dir)), before);
+}
+
+#[test]
 fn a_turn_over_two_segments_is_taken_back_whole() {
     for bytes in [10, 5000] {
         let dir = Dir::new();
@@ -169,6 +189,32 @@ fn a_failed_sync_is_never_tried_again() {
         assert_eq!(faults.log_syncs(), syncs);
         assert!(dir.path("abort").exists());
     }
+}
+
+#[test]
+fn a_start_syncs_what_a_killed_process_left_before_it_counts_as_flushed() {
+    let dir = Dir::new();
+    let engine = open(&dir);
+    fill(&engine, 60);
+    let end = engine.positions().written;
+    assert!(end > 4096);
+    assert_eq!(engine.positions().flushed, 0);
+    let left = dir.copy();
+    let (disk, faults) = FaultyDisk::with_faults();
+    let again = open_on(Arc::clone(&disk), settings(&left));
+    assert_eq!(again.positions().flushed, end);
+    faults.set(|plan| {
+        for base in (0..end).step_by(4096) {
+            let path = left.path(&format!("commitlog/{base:020}"));
+            assert!(plan.synced.contains(&path), "{path:?} is not synced");
+        }
+    });
+    again.close().unwrap();
+    faults.set(|plan| plan.synced.clear());
+    let again = open_on(disk, settings(&left));
+    let first = left.path("commitlog/00000000000000000000");
+    faults.set(|plan| assert!(!plan.synced.contains(&first), "a clean stop left nothing"));
+    again.close().unwrap();
 }
 
 #[test]

@@ -503,6 +503,61 @@ fn a_dropped_topic_stays_dropped_and_a_new_one_starts_at_zero() {
 }
 
 #[test]
+fn a_drop_in_a_turn_that_a_kill_took_back_hides_nothing_of_the_new_life() {
+    let dir = Dir::new();
+    let engine = open(&dir);
+    fill(&engine, 5);
+    for _ in 0..3 {
+        append(&engine, "Topic", 1, b"old life, never written");
+    }
+    engine.drop_topic("Topic").unwrap();
+    kill(engine);
+    let engine = open(&dir);
+    assert_eq!(append(&engine, "Topic", 1, b"new life").queue_offset, 0);
+    engine.write().unwrap();
+    let before = view(&engine);
+    kill(engine);
+    assert_eq!(view(&open(&dir)), before);
+}
+
+#[test]
+fn queue_files_that_outlive_the_drop_of_their_topic_are_not_believed() {
+    for is_recreated in [false, true] {
+        let dir = Dir::new();
+        let engine = open(&dir);
+        fill(&engine, 30);
+        engine.close().unwrap();
+        let engine = open(&dir);
+        let files = dir.path("consumequeue/Topic");
+        let kept = Dir::new();
+        copy_tree(&files, &kept.0);
+        engine.drop_topic("Topic").unwrap();
+        if is_recreated {
+            append(&engine, "Topic", 1, b"new life");
+            engine.write().unwrap();
+        }
+        let before = view(&engine);
+        kill(engine);
+        // A crash between the note and the removal, or a power cut that takes the removal back.
+        copy_tree(&kept.0, &files);
+        let engine = open(&dir);
+        assert_eq!(view(&engine), before, "{is_recreated}");
+        engine.close().unwrap();
+        assert_eq!(view(&open(&dir)), before, "{is_recreated}");
+    }
+}
+
+#[test]
+fn a_drop_does_not_make_the_next_start_look_at_the_whole_log() {
+    let dir = Dir::new();
+    let engine = open(&dir);
+    fill(&engine, 30);
+    engine.drop_topic("Other").unwrap();
+    kill(engine);
+    assert_eq!(open(&dir).notes(), &[] as &[String]);
+}
+
+#[test]
 fn a_topic_deleted_and_made_anew_by_others_shows_its_new_life() {
     let dir = Dir::new();
     let engine = open(&dir);

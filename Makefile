@@ -1,9 +1,8 @@
 # The same verbs at home and in CI. `make run` and `make test` need nothing but a fresh clone.
 
+# make reads this before tools/setup.sh has run, so that is where setup.sh puts a missing uv.
 UV = $(shell command -v uv 2>/dev/null || echo .tools/bin/uv)
 PY = .venv/bin/python
-# One place for compiled Rust, so that cargo, the wheel and the editable install share it.
-export CARGO_TARGET_DIR ?= $(CURDIR)/native/target
 ARGS ?=
 
 .PHONY: run test build style types unit foreign crash fuzz wheel bench clean

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Gets the tools a target needs on a fresh machine, or names what a person must install.
-#   setup.sh run     Python, Rust, a C linker; uv from the package index if missing
+#   setup.sh run     Python, Rust, a C linker; uv from the package index, in .tools, if missing
 #   setup.sh test    the same, and Go, a JDK 17 and Maven (the last two by apt when missing and root)
 set -eu
 
@@ -10,7 +10,7 @@ need() { command -v "$1" >/dev/null 2>&1 || missing="$missing
 
 need python3 "Python 3.11 or later (python3)"
 need cargo "Rust 1.88 or later (cargo, rustc): the native engine is built from source"
-command -v cc >/dev/null 2>&1 || need gcc "a C compiler (cc): Rust links with it"
+need cc "a C compiler (cc): Rust links with it"
 
 if [ "$1" = test ]; then
     need go "Go 1.21 or later (go): the Go client suite"
@@ -32,10 +32,12 @@ if [ -n "$missing" ]; then
 fi
 
 if ! command -v uv >/dev/null 2>&1 && [ ! -x .tools/bin/uv ]; then
-    echo "setup: installing uv from the package index" >&2
-    python3 -m pip install --quiet uv==0.13.8 2>/dev/null || {
-        # A system Python that pip may not touch: uv gets a folder of its own.
+    echo "setup: installing uv from the package index into .tools" >&2
+    # A folder of its own: the system's Python may not be ours to change. Without pip, by a venv.
+    if python3 -m pip --version >/dev/null 2>&1; then
+        python3 -m pip install --quiet --root-user-action ignore --target .tools uv==0.13.8
+    else
         python3 -m venv .tools
         .tools/bin/pip install --quiet uv==0.13.8
-    }
+    fi
 fi

@@ -97,6 +97,11 @@ def test_the_broker_is_in_the_route_when_ready_is_said(server: PyromqServer) -> 
     assert f'"0":"{server.broker}"'.encode() in route.body
 
 
+def test_a_master_is_registered_as_0_whatever_broker_id_says() -> None:
+    with PyromqServer.ephemeral("--set", "brokerId=5") as server:
+        assert f'"brokerAddrs":{{0:"{server.broker}"}}'.encode() in ask(server.namesrv, 106).body
+
+
 def test_serving_loads_nothing_but_ourselves_and_two_libraries() -> None:
     """READY within half a second is a matter of imports; the time itself is measured by bench."""
     with subprocess.Popen(

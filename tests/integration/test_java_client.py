@@ -225,6 +225,25 @@ def test_mqadmin_shows_topic_status_and_cluster(java: JavaSession, peer: Peer) -
     assert ["DefaultCluster", "broker-a", "0", peer.broker] in [row[:4] for row in rows]
 
 
+def test_a_consumer_group_is_created_changed_and_deleted_by_mqadmin(
+    java: JavaSession, peer: Peer
+) -> None:
+    at = f"-b {peer.broker} -g java-made"
+    assert "java-made" not in java.one("admin", "groups")["groups"]
+    java.mqadmin(f"updateSubGroup {at} -r 3")
+    assert "java-made" in java.one("admin", "groups")["groups"]
+    assert "3" in retry_row(java.mqadmin("getConsumerConfig -g java-made"))
+    java.mqadmin(f"updateSubGroup {at} -r 7")
+    assert "7" in retry_row(java.mqadmin("getConsumerConfig -g java-made"))
+    java.mqadmin(f"deleteSubGroup {at}")
+    assert "java-made" not in java.one("admin", "groups")["groups"]
+
+
+def retry_row(shown: str) -> list[str]:
+    (row,) = (line.split() for line in shown.splitlines() if "retryMaxTimes" in line)
+    return row
+
+
 def test_a_consumer_group_is_listed_with_its_clients_while_they_are_there(
     java: JavaSession, peer: Peer
 ) -> None:

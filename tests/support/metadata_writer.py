@@ -3,9 +3,9 @@
     python -m tests.support.metadata_writer ROOT sync|async
 
 One turn per number n: topic `t<n mod 5>` gets n queues, four queues get offset n, a KV entry comes
-and those before go (usually one; a kill inside a write may have left more). When the journal says the turn is committed, `n` is a line on stdout. The
-journal's generations are made tiny and the projection is written all the time, so that kills hit
-those too.
+and those before go (usually one; a kill inside a write may have left more). When the journal says
+the turn is committed, `n` is a line on stdout. The journal's generations are made tiny and the
+projection is written all the time, so that kills hit those too.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Our own server as a child process, started as a user starts it: `python -m pyromq …`.
 
 It says when it serves: exactly one line `READY namesrv=HOST:PORT broker=HOST:PORT …` on standard
-output (design.md §2). Nothing else may be there; everything else it has to say goes to stderr.
+output. Nothing else may be there; everything else it has to say goes to stderr.
 
     with PyromqServer("standalone", "--ephemeral") as server:
         server.namesrv, server.broker

@@ -17,6 +17,7 @@ from pyromq.cluster.registration import Identity, Registration
 from pyromq.codes import LanguageCode
 from pyromq.config import BrokerConfig, Settings, StoreConfig
 from pyromq.config.addresses import is_unspecified, machine_address
+from pyromq.domain.route import MASTER_ID
 from pyromq.errors import ConfigInvalid, StartFailed, StoreFailed
 from pyromq.frontends.remoting import RemotingDoor, broker_table
 from pyromq.store.engine import StoreSettings
@@ -181,7 +182,10 @@ class BrokerPart:
         self._registration.connection_lost(address)
 
     def _completed_config(self) -> BrokerConfig:
-        """With what only the bound sockets tell: real port, address, name server beside us."""
+        """With what only the bound sockets tell: real port, address, name server beside us.
+
+        And with a master's id, as BrokerStartup 5.5.0: brokerRole takes nothing but masters so far.
+        """
         config = self._config
         addresses = [*config.namesrv_addresses]
         if (extra := self._extra_namesrv()) is not None and extra not in addresses:
@@ -190,6 +194,7 @@ class BrokerPart:
         own_ip = machine_address() if is_unspecified(host) else host
         return dataclasses.replace(
             config,
+            broker_id=MASTER_ID,
             listen_port=self.listener.port,
             broker_ip1=config.broker_ip1 or own_ip,
             broker_ip2=config.broker_ip2 or config.broker_ip1 or own_ip,

@@ -83,7 +83,7 @@ class RemotingConfig:
         low=1,
         high=1_000_000,
         ours=True,
-        doc="Most connections of one door; further ones are closed at once.",
+        doc="Most connections of the process, all doors together; further ones are closed at once.",
     )
     buffered_size_max: int = prop(
         "bufferedSizeMax",
@@ -91,8 +91,8 @@ class RemotingConfig:
         low=MIB,
         high=64 * GIB,
         ours=True,
-        doc="Most bytes of incomplete frames held for all connections of a door together; beyond "
-        "it those that hold most are closed.",
+        doc="Most bytes of incomplete frames held for all connections together; beyond it those "
+        "that hold most are closed.",
     )
     first_bytes_timeout_ms: int = prop(
         "firstBytesTimeout",

@@ -79,10 +79,6 @@ class ConsumerData(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
     unit_mode: bool = False
 
 
-def is_system_group(group: str) -> bool:
-    return group in SYSTEM_GROUPS or group.startswith(SYSTEM_GROUP_PREFIX)
-
-
 def is_legal_group_name(group: str) -> bool:
     return len(group) <= GROUP_LENGTH_MAX and _LEGAL_NAME.match(group) is not None
 
@@ -112,5 +108,4 @@ __all__ = [
     "Subscription",
     "check_group_name",
     "is_legal_group_name",
-    "is_system_group",
 ]

@@ -98,10 +98,6 @@ class TopicConfig(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
         return self.perm & PERM_READ != 0
 
     @property
-    def is_writable(self) -> bool:
-        return self.perm & PERM_WRITE != 0
-
-    @property
     def is_inherited(self) -> bool:
         """Whether topics may be created automatically from this one."""
         return self.perm & PERM_INHERIT != 0

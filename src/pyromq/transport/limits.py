@@ -1,7 +1,6 @@
 """Every number that keeps a peer from taking more than its share, and why it is that number.
 
-Each default follows the attack table of the threat model: what an unknown peer may hold, how long
-it may dawdle. Tests shorten them; nothing else in the transport is a number.
+Each default answers what an unknown peer may hold, or how long it may dawdle. Tests shorten them.
 """
 
 from __future__ import annotations

@@ -171,7 +171,7 @@ class Session(asyncio.BufferedProtocol):
     # ── called by the transport that owns it ────────────────────────────────────────────────────
 
     def feed(self, data: memoryview) -> None:
-        """Bytes from the peer; also those that the greeting had to take."""
+        """Bytes from the peer. The greeting took none of them."""
         connection = self._connection
         if connection is None or self._close_reason is not None:
             return

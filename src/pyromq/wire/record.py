@@ -26,7 +26,6 @@ MAGIC_V2: Final = -626843477
 MAGIC_BLANK: Final = -875286124
 """Fills the rest of a commit log file; never sent."""
 
-SYS_FLAG_COMPRESSED: Final = 0x1
 SYS_FLAG_BORN_HOST_V6: Final = 0x10
 SYS_FLAG_STORE_HOST_V6: Final = 0x20
 
@@ -262,7 +261,6 @@ __all__ = [
     "PROPERTIES_SIZE_MAX",
     "RECORD_SIZE_MIN",
     "SYS_FLAG_BORN_HOST_V6",
-    "SYS_FLAG_COMPRESSED",
     "SYS_FLAG_STORE_HOST_V6",
     "TOPIC_V1_SIZE_MAX",
     "Record",

@@ -8,20 +8,18 @@ from __future__ import annotations
 
 from typing import Final, Protocol
 
-from msgspec import Struct
-
 from pyromq.api import AdminApi, Caller
 from pyromq.codes import RequestCode
 from pyromq.domain.attributes import parse_attribute_changes
 from pyromq.domain.route import MessageQueue
 from pyromq.domain.topic import TopicConfig
 from pyromq.frontends.remoting.table import DONE, Answer, PlainVerb, WaitingVerb
-from pyromq.wire import dialect
 from pyromq.wire.remoting.bodies.groups import (
     GroupTable,
     decode_group_config,
     decode_group_config_list,
     encode_group_config,
+    encode_group_names,
     encode_group_table,
 )
 from pyromq.wire.remoting.bodies.progress import (
@@ -188,7 +186,7 @@ class AdminRows:
         del caller, header
         topic = decode_header(TopicStatsHeader, command.ext).topic
         groups = list(self._broker.groups_of_topic(topic))
-        return Answer(body=dialect.encode(_GroupList(groups)))
+        return Answer(body=encode_group_names(groups))
 
     def consume_stats(self, caller: Caller, header: ConsumeStatsHeader, command: Command) -> Answer:
         del caller, command
@@ -213,10 +211,6 @@ class AdminRows:
     def runtime_info(self, caller: Caller, header: None, command: Command) -> Answer:
         del caller, header, command
         return Answer(body=encode_kv_table(dict(self._broker.runtime_info())))
-
-
-class _GroupList(Struct, frozen=True, rename="camel"):
-    group_list: list[str]
 
 
 __all__ = ["AdminRows", "BrokerAdmin"]

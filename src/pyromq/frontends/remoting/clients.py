@@ -8,19 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from msgspec import Struct, field
-
 from pyromq.api import Caller, ClientConnection, ClientsApi, Heartbeat
 from pyromq.codes import RequestCode
 from pyromq.frontends.remoting.table import DONE, Answer, PlainVerb, WaitingVerb
-from pyromq.wire import dialect
 from pyromq.wire.remoting.bodies.clients import (
     Connection,
     ConsumerConnections,
+    ProducerInfo,
     decode_heartbeat,
     encode_consumer_connections,
     encode_consumer_ids,
     encode_producer_connections,
+    encode_producer_table,
 )
 from pyromq.wire.remoting.frame import Command
 from pyromq.wire.remoting.headers import encode_ext
@@ -116,30 +115,16 @@ class ClientRows:
             group: [_producer_info(connection) for connection in connections]
             for group, connections in self._broker.all_producers().items()
         }
-        return Answer(body=dialect.encode(_ProducerTable(table)))
+        return Answer(body=encode_producer_table(table))
 
 
-class _ProducerInfo(Struct, frozen=True, rename="camel"):
-    """One producer as code 328 shows it."""
-
-    client_id: str
-    language: str
-    last_update_timestamp: int
-    remote_ip: str = field(name="remoteIP")
-    version: int
-
-
-class _ProducerTable(Struct, frozen=True):
-    data: dict[str, list[_ProducerInfo]]
-
-
-def _producer_info(connection: ClientConnection) -> _ProducerInfo:
-    return _ProducerInfo(
-        connection.client_id,
-        connection.language,
-        connection.last_update_timestamp_ms,
-        connection.client_addr.rpartition(":")[0].strip("[]"),
-        connection.version,
+def _producer_info(connection: ClientConnection) -> ProducerInfo:
+    return ProducerInfo(
+        client_id=connection.client_id,
+        remote_ip=f"/{connection.client_addr}",
+        language=connection.language,
+        version=connection.version,
+        last_update_timestamp=connection.last_update_timestamp_ms,
     )
 
 

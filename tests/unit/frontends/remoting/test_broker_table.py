@@ -265,7 +265,7 @@ def test_a_heartbeat_is_answered_and_the_group_is_known(client: Client) -> None:
     producers = json.loads(client.ask(204, {"producerGroup": "PG2"}).body)
     assert [each["clientId"] for each in producers["connectionSet"]] == ["10.0.0.99@22334#1"]
     table = json.loads(client.ask(328).body)
-    assert table["data"]["PG2"][0]["remoteIP"] == "127.0.0.1"
+    assert table["data"]["PG2"][0]["remoteIP"] == "/127.0.0.1:40960"
     assert set(table["data"]["PG2"][0]) == {
         "clientId",
         "language",

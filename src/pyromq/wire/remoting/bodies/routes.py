@@ -29,7 +29,7 @@ class _MemberGroupBody(Struct, frozen=True, rename="camel"):
 
 
 def encode_topic_route(route: TopicRoute, *, standard: bool) -> bytes:
-    """`standard`: for clients from version 4.9.4 on, or that ask for it (facts: code 105)."""
+    """`standard`: for clients from version 4.9.4 on, or that ask for it."""
     return dialect.encode(route, standard=standard)
 
 

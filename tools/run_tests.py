@@ -76,6 +76,17 @@ def cargo_test(tally: Tally, manifest: str) -> None:
     tally.outcomes[f"cargo:{manifest}"] = "failed" if failed else "passed"
 
 
+def id_of(classname: str, name: str) -> str:
+    """The test id of a JUnit case: `a/b.py::name`, or `a/b.py::TestClass::name`.
+
+    The report's file is no help: a test made by a library lies in the library's file.
+    """
+    module, _, last = classname.rpartition(".")
+    if last.startswith("Test"):
+        return f"{module.replace('.', '/')}.py::{last}::{name}"
+    return f"{classname.replace('.', '/')}.py::{name}"
+
+
 def pytest(tally: Tally, name: str, *arguments: str) -> None:
     REPORTS.mkdir(parents=True, exist_ok=True)
     report = REPORTS / f"{name}.xml"
@@ -89,13 +100,7 @@ def pytest(tally: Tally, name: str, *arguments: str) -> None:
     ran = 0
     for case in ET.parse(report).getroot().iter("testcase"):
         ran += 1
-        path = case.get("file") or (case.get("classname") or "").replace(".", "/") + ".py"
-        inner = (case.get("classname") or "").rsplit(".", 1)[-1]
-        test_id = (
-            f"{path}::{inner}::{case.get('name')}"
-            if inner.startswith("Test")
-            else (f"{path}::{case.get('name')}")
-        )
+        test_id = id_of(case.get("classname", ""), case.get("name", ""))
         if case.find("failure") is not None or case.find("error") is not None:
             outcome = "failed"
             tally.failed += 1

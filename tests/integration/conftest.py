@@ -16,6 +16,7 @@ from tests.support.foreign import (
     java_classpath,
     java_command,
 )
+from tests.support.messages import Sent
 from tests.support.peers import Kind, Peer, running_peer
 
 # Its assertions shall show their values as those of a test do; no import of it before this.
@@ -41,7 +42,11 @@ def _peers_met(request: pytest.FixtureRequest) -> Iterator[None]:
     """Each test says which foreign programs it talked to, for the acceptance table."""
     before = len(PEERS_MET)
     yield
-    for name in sorted(set(PEERS_MET[before:])):
+    met = set(PEERS_MET[before:])
+    sent = getattr(request.node, "funcargs", {}).get("sent")
+    if isinstance(sent, Sent):  # by a fixture that several tests share
+        met.add(sent.result["client"])
+    for name in sorted(met):
         request.node.user_properties.append(("peer", name))
 
 

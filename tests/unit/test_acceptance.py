@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.acceptance import demands, unmet_demands
+from tools.run_tests import id_of
 
 TABLE = Path(__file__).parent.parent / "acceptance.toml"
 
@@ -64,3 +65,16 @@ def test_a_stand_in_does_not_count_where_the_demand_names_a_real_peer(tmp_path: 
 def test_a_row_without_tests_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="lacks"):
         demands(table(tmp_path, '[[demand]]\nid = "x"\ntext = "it works"\ntests = []\n'))
+
+
+@pytest.mark.parametrize(
+    ("classname", "name", "wanted"),
+    [
+        ("tests.unit.test_a", "test_b[1.2]", "tests/unit/test_a.py::test_b[1.2]"),
+        ("tests.unit.test_a.TestMachine", "runTest", "tests/unit/test_a.py::TestMachine::runTest"),
+    ],
+)
+def test_a_case_of_the_report_has_the_id_the_table_uses(
+    classname: str, name: str, wanted: str
+) -> None:
+    assert id_of(classname, name) == wanted

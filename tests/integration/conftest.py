@@ -20,7 +20,6 @@ from tests.support.messages import Sent
 from tests.support.peers import Kind, Peer, running_peer
 
 # Its assertions shall show their values as those of a test do; no import of it before this.
-pytest.register_assert_rewrite("tests.support.messages")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -19,8 +19,6 @@ from tests.support.foreign import (
 from tests.support.messages import Sent
 from tests.support.peers import Kind, Peer, running_peer
 
-# Its assertions shall show their values as those of a test do; no import of it before this.
-
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(

@@ -13,8 +13,8 @@ from tests.support.messages import (
     Sent,
     assert_all_received,
     assert_all_sent,
+    await_consumed,
     await_messages,
-    behind,
     send_words,
 )
 from tests.support.peers import Peer
@@ -135,7 +135,7 @@ def test_a_go_consumer_group_continues_where_it_left(java: JavaSession, peer: Pe
     (result,) = go(*send_words("go-progress", "sync", 200, TAGS), namesrv=peer.namesrv)
     sent = Sent("go-progress", "sync", 200, TAGS, result)
     assert_all_received(consume(peer, "poll", sent, 200), sent)
-    assert behind(java, peer.broker, "go-progress", "go-progress-poll-0") == 0
+    await_consumed(java, peer.broker, "go-progress", "go-progress-poll-0")
     go(*send_words("go-progress", "sync", 7, TAGS), "--first", 200, namesrv=peer.namesrv)
     received = consume(peer, "poll", sent, 7)
     assert (received["lowest"], received["highest"], received["received"]) == (200, 206, 7)

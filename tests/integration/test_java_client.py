@@ -15,8 +15,8 @@ from tests.support.messages import (
     Sent,
     assert_all_received,
     assert_all_sent,
+    await_consumed,
     await_messages,
-    behind,
     send_words,
 )
 from tests.support.peers import Peer
@@ -113,7 +113,7 @@ def test_a_consumer_group_has_nothing_left_when_it_has_consumed_all(
     result = java.one(*send_words(topic, "sync", 200, TAGS))
     sent = Sent(topic, "sync", 200, TAGS, result)
     assert_all_received(consume(java, "pull", sent, 200), sent)
-    assert behind(java, peer.broker, topic, f"{topic}-pull-0") == 0
+    await_consumed(java, peer.broker, topic, f"{topic}-pull-0")
     java.run(*send_words(topic, "sync", 7, TAGS), "--first", 200)
     received = consume(java, "pull", sent, 7)
     assert (received["lowest"], received["highest"], received["received"]) == (200, 206, 7)

@@ -72,6 +72,16 @@ def await_messages(java: JavaSession, topic: str, count: int, timeout_seconds: f
     raise ForeignFailed(f"{topic} should have {count} messages; has {row}")
 
 
+def await_consumed(java: JavaSession, broker: str, topic: str, group: str) -> None:
+    """Waits until a group has committed all: clients do not wait for the answer to a commit."""
+    left = -1
+    for _ in retries(10):
+        left = behind(java, broker, topic, group)
+        if left == 0:
+            return
+    raise ForeignFailed(f"{group} is still {left} messages behind in {topic}")
+
+
 def behind(java: JavaSession, broker: str, topic: str, group: str) -> int:
     """How many messages of a topic a group has not committed yet, by the broker's offsets."""
     left = 0

@@ -88,6 +88,7 @@ func consumePoll(o options) error {
 		return err
 	}
 	c, deadline := newConsuming(o), o.deadline()
+	var last *primitive.MessageQueue
 	for !c.isEnough() && time.Now().Before(deadline) {
 		request, err := pull.Poll(context.Background(), time.Second)
 		if consumer.IsNoNewMsgError(err) {
@@ -98,8 +99,9 @@ func consumePoll(o options) error {
 		}
 		c.receive(request.GetMsgList())
 		pull.ACK(context.Background(), request, consumer.ConsumeSuccess)
+		last = request.GetMQ()
 	}
-	if err := pull.Shutdown(); err != nil {
+	if err := leave(pull, o, last); err != nil {
 		return err
 	}
 	return c.report()
@@ -131,13 +133,24 @@ func consumePull(o options) error {
 			}
 		}
 	}
-	if err := pull.PersistOffset(context.Background(), o.text("topic", "")); err != nil {
-		return err
-	}
-	if err := pull.Shutdown(); err != nil {
+	if err := leave(pull, o, queues[0]); err != nil {
 		return err
 	}
 	return c.report()
+}
+
+// leave commits the offsets, then waits for the answer to a pull on the same connection before it closes that: a
+// commit is not waited for by this client, and is lost when the connection is reset because of unread answers.
+func leave(pull rocketmq.PullConsumer, o options, queue *primitive.MessageQueue) error {
+	if err := pull.PersistOffset(context.Background(), o.text("topic", "")); err != nil {
+		return err
+	}
+	if queue != nil {
+		if _, err := pull.PullFrom(context.Background(), queue, 0, 1); err != nil {
+			return err
+		}
+	}
+	return pull.Shutdown()
 }
 
 func startPullConsumer(o options) (rocketmq.PullConsumer, error) {

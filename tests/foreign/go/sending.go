@@ -97,8 +97,8 @@ func (s *sending) inBatches(sender rocketmq.Producer, o options, first, last, si
 }
 
 // oneway ends with one synchronous message to another topic, on the same connection: its answer proves that the
-// server has read all before it. Without it some are lost, as the client closes a connection that still has unread
-// answers to heartbeats, and the kernel then resets it.
+// server has read all before it. Without it some are lost: this client sends one-way requests without the one-way
+// flag, so they are answered, it closes the connection without reading the answers, and the kernel then resets it.
 func (s *sending) oneway(sender rocketmq.Producer, o options, first, last int) error {
 	for n := first; n < last; n++ {
 		if err := sender.SendOneWay(context.Background(), sampleMessage(o, n)); err != nil {

@@ -17,6 +17,7 @@ from tests.support.messages import (
     Sent,
     assert_all_received,
     assert_all_sent,
+    await_consumed,
     behind,
     send_words,
 )
@@ -124,13 +125,14 @@ def test_the_other_broker_serves_a_store_after_a_clean_stop_and_gives_it_back(
     with StoreOwner(writer, tmp_path, properties=FILE_SIZES) as owner:
         with JavaSession(owner.namesrv) as java:
             sent, half = write(java, sent)
+            rest = COUNT - half["distinct"]
+            await_consumed(java, owner.broker, TOPIC, GROUP, but=rest)
         owner.stop()
 
     with StoreOwner(other(writer, peer_kind), tmp_path, properties=FILE_SIZES) as owner:
         with JavaSession(owner.namesrv) as java:
             read_all(java, sent)
             assert GROUP in java.one("admin", "groups")["groups"]
-            rest = COUNT - half["distinct"]
             assert behind(java, owner.broker, TOPIC, GROUP) == rest
             words = ("--topic", TOPIC, "--group", GROUP, "--expect", rest)
             continued = java.one("consume-pull", *words)

@@ -5,7 +5,7 @@ UV = $(shell command -v uv 2>/dev/null || echo .tools/bin/uv)
 PY = .venv/bin/python
 ARGS ?=
 
-.PHONY: run test build style types unit foreign crash fuzz wheel bench clean
+.PHONY: run test build style types unit foreign crash fuzz wheel differential bench clean
 
 run: ## builds what is missing and serves: name server and broker in one process
 	@tools/setup.sh run
@@ -25,6 +25,12 @@ style types unit foreign crash fuzz wheel: ## one part of `make test`
 	@tools/setup.sh test
 	@$(UV) sync --quiet
 	@$(PY) tools/run_tests.py $@
+
+differential: ## the same client programs against a live Apache server and ours: equal outcomes
+	@tools/setup.sh test
+	@$(UV) sync --quiet
+	@$(PY) -m pytest -q -m differential --timeout 300 --peer apache tests/integration
+	@$(PY) -m pytest -q -m differential --timeout 300 tests/integration
 
 bench: ## the native load generator against our broker; ARGS="--servers pyromq,apache" for both sides
 	@tools/setup.sh run

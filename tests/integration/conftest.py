@@ -8,6 +8,7 @@ from typing import cast
 
 import pytest
 
+from tests.support.differential import Differential
 from tests.support.foreign import (
     PEERS_MET,
     JavaSession,
@@ -52,6 +53,12 @@ def peer_kind(request: pytest.FixtureRequest) -> Kind:
     # The option is unknown when pytest loads this file late, as in a run of the whole tree.
     ours = os.environ.get("PYROMQ_PEER", "ours")
     return cast("Kind", request.config.getoption("--peer", default=ours))
+
+
+@pytest.fixture(scope="session")
+def differential(peer_kind: Kind) -> Differential:
+    """Compares what a client saw with what it sees at Apache's server."""
+    return Differential(peer_kind)
 
 
 @pytest.fixture(scope="session")

@@ -32,20 +32,27 @@ class Peer:
 
 
 @contextlib.contextmanager
-def running_peer(kind: Kind, folder: Path) -> Iterator[Peer]:
-    """Name server and broker on free ports with an empty store; how they end is no matter."""
+def running_peer(
+    kind: Kind, folder: Path, properties: Mapping[str, str] | None = None
+) -> Iterator[Peer]:
+    """Name server and broker on free ports with an empty store; how they end is no matter.
+
+    `properties` are the broker's, under the names both kinds know.
+    """
+    more = dict(properties or {})
     if kind == "apache":
         store = folder / "store"
-        properties = {**MEDIUM_FILES, "waitTimeMillsInSendQueue": "20000"}
+        apaches = {**MEDIUM_FILES, "waitTimeMillsInSendQueue": "20000", **more}
         with (
             ApacheNamesrv() as names,
             # A JVM that is still cold is too slow for a flood of one-way messages: after 200 ms in
             # its queue it throws them away.
-            ApacheBroker(store, namesrv=names.address, properties=properties) as broker,
+            ApacheBroker(store, namesrv=names.address, properties=apaches) as broker,
         ):
             yield Peer(kind, names.address, broker.address)
     else:
-        with PyromqServer("standalone", "--ephemeral") as server:
+        words = [word for name, value in more.items() for word in ("--set", f"{name}={value}")]
+        with PyromqServer.ephemeral(*words) as server:
             yield Peer(kind, server.namesrv, server.broker)
 
 

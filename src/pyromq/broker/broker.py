@@ -11,26 +11,15 @@ import ipaddress
 import logging
 import os
 import random
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from shutil import disk_usage
-from typing import Any, Final
+from typing import Final
 
 from pyromq.api import (
-    Caller,
-    ClientConnection,
-    ConsumerConnections,
-    Heartbeat,
-    HeartbeatAnswer,
-    MessageQuery,
     Peers,
-    PullRequest,
-    PullResult,
     QueueProgress,
-    QueueStats,
-    SendRequest,
-    SendResult,
 )
 from pyromq.broker.admin import DiskSpace, DiskSpaceOf, RuntimeInfo
 from pyromq.broker.cleanup import Chore, Cleanup
@@ -39,6 +28,7 @@ from pyromq.broker.groups import Groups
 from pyromq.broker.journal import Journal
 from pyromq.broker.offsets import Offsets
 from pyromq.broker.parked import ParkedPolls
+from pyromq.broker.peers import AllPeers
 from pyromq.broker.pull import Pulls
 from pyromq.broker.query import Queries
 from pyromq.broker.send import RandomBelow, Sends
@@ -46,15 +36,12 @@ from pyromq.broker.store_turn import StoreTurn
 from pyromq.broker.topics import Topics, TopicsChanged, UntilAnnounced
 from pyromq.clock import Clock
 from pyromq.config import BrokerConfig, Settings, StoreConfig
-from pyromq.domain.group import GroupConfig
-from pyromq.domain.topic import TopicConfig
 from pyromq.domain.unique_key import UniqueKeys
-from pyromq.domain.version import DataVersion
 from pyromq.observe.counters import SAMPLE_INTERVAL_MS, BrokerCounters
 from pyromq.store.engine import Engine
 from pyromq.store.metadata import Metadata
 from pyromq.turn import Turn
-from pyromq.units import SECOND_MS, LogOffset, QueueOffset
+from pyromq.units import SECOND_MS
 from pyromq.waiting import Latch
 
 POLL_DEADLINE_INTERVAL_MS: Final = 100
@@ -110,7 +97,10 @@ class Broker:
             until_announced or _told,
         )
         self._groups = Groups(metadata, self._journal, settings)
-        self._clients = Clients(self._topics, self._groups, self._journal, settings, clock)
+        self._peers = AllPeers()
+        self._clients = Clients(
+            self._topics, self._groups, self._journal, settings, clock, self._peers
+        )
         self._offsets = Offsets(metadata, self._journal, engine, self._topics, self._groups)
         self._sends = Sends(
             engine,
@@ -165,6 +155,40 @@ class Broker:
             ),
         )
 
+        # The verbs of a broker (api/), each bound to the part that does it.
+        self.send = self._sends.send
+        self.send_batch = self._sends.send_batch
+        self.pull = self._pulls.pull
+        self.query_by_key = self._queries.by_key
+        self.message_at = self._queries.at
+
+        self.consumer_offset = self._offsets.committed
+        self.commit_offset = self._offsets.commit
+        self.max_offset = self._offsets.max
+        self.min_offset = self._offsets.min
+        self.offset_by_time = self._offsets.by_time
+        self.earliest_store_time = self._offsets.earliest_store_time
+        self.all_consumer_offsets = self._offsets.all
+
+        self.heartbeat = self._clients.heartbeat
+        self.unregister_client = self._clients.unregister
+        self.consumer_ids = self._clients.consumer_ids
+        self.consumer_connections = self._clients.consumer_connections
+        self.producer_connections = self._clients.producer_connections
+        self.all_producers = self._clients.all_producers
+
+        self.put_topic = self._topics.put
+        self.delete_topic = self._topics.delete
+        self.topic = self._topics.config
+        self.topics = self._topics.all
+        self.system_topics = self._topics.system_names
+        self.topic_stats = self._offsets.stats
+        self.put_group = self._groups.put
+        self.delete_group = self._groups.delete
+        self.group = self._groups.config
+        self.groups = self._groups.all
+        self.runtime_info = self._runtime_info.table
+
     # --- life -----------------------------------------------------------------------------------
 
     def open(self) -> None:
@@ -206,7 +230,7 @@ class Broker:
 
     def add_peers(self, peers: Peers) -> None:
         """A door through which clients can be told something by the broker itself."""
-        self._clients.add_peers(peers)
+        self._peers.add(peers)
 
     @property
     def broker_name(self) -> str:
@@ -226,134 +250,11 @@ class Broker:
         """Long polls held now."""
         return len(self._parked)
 
-    # --- messages -------------------------------------------------------------------------------
-
-    def send(self, caller: Caller, request: SendRequest) -> Coroutine[Any, Any, SendResult]:
-        return self._sends.send(caller, request)
-
-    def send_batch(self, caller: Caller, request: SendRequest) -> Coroutine[Any, Any, SendResult]:
-        return self._sends.send_batch(caller, request)
-
-    def pull(self, caller: Caller, request: PullRequest) -> Coroutine[Any, Any, PullResult]:
-        return self._pulls.pull(caller, request)
-
-    def query_by_key(
-        self,
-        topic: str,
-        key: str,
-        *,
-        count_max: int,
-        begin_ms: int,
-        end_ms: int,
-        is_unique_key: bool,
-    ) -> MessageQuery:
-        return self._queries.by_key(
-            topic,
-            key,
-            count_max=count_max,
-            begin_ms=begin_ms,
-            end_ms=end_ms,
-            is_unique_key=is_unique_key,
-        )
-
-    def message_at(self, log_offset: LogOffset) -> bytes:
-        return self._queries.at(log_offset)
-
-    # --- offsets --------------------------------------------------------------------------------
-
-    def consumer_offset(
-        self, group: str, topic: str, queue_id: int, *, is_zero_if_not_found: bool | None
-    ) -> QueueOffset:
-        return self._offsets.committed(
-            group, topic, queue_id, is_zero_if_not_found=is_zero_if_not_found
-        )
-
-    def commit_offset(
-        self, caller: Caller, group: str, topic: str, queue_id: int, offset: QueueOffset
-    ) -> Coroutine[Any, Any, None]:
-        del caller
-        return self._offsets.commit(group, topic, queue_id, offset)
-
-    def max_offset(self, topic: str, queue_id: int) -> QueueOffset:
-        return self._offsets.max(topic, queue_id)
-
-    def min_offset(self, topic: str, queue_id: int) -> QueueOffset:
-        return self._offsets.min(topic, queue_id)
-
-    def offset_by_time(
-        self, topic: str, queue_id: int, timestamp_ms: int, *, is_upper: bool
-    ) -> QueueOffset:
-        return self._offsets.by_time(topic, queue_id, timestamp_ms, is_upper=is_upper)
-
-    def earliest_store_time(self, topic: str, queue_id: int) -> int:
-        return self._offsets.earliest_store_time(topic, queue_id)
-
-    def all_consumer_offsets(self) -> bytes:
-        return self._offsets.all()
-
-    # --- clients --------------------------------------------------------------------------------
-
-    def heartbeat(
-        self, caller: Caller, heartbeat: Heartbeat
-    ) -> Coroutine[Any, Any, HeartbeatAnswer]:
-        return self._clients.heartbeat(caller, heartbeat)
-
-    def unregister_client(
-        self,
-        caller: Caller,
-        client_id: str,
-        producer_group: str | None,
-        consumer_group: str | None,
-    ) -> None:
-        self._clients.unregister(caller, client_id, producer_group, consumer_group)
+    # --- verbs that need more than one part -------------------------------------------------------
 
     def connection_lost(self, connection_id: int) -> None:
         self._parked.drop_connection(connection_id)
         self._clients.connection_lost(connection_id)
-
-    def consumer_ids(self, group: str) -> Sequence[str]:
-        return self._clients.consumer_ids(group)
-
-    def consumer_connections(self, group: str) -> ConsumerConnections:
-        return self._clients.consumer_connections(group)
-
-    def producer_connections(self, group: str) -> Sequence[ClientConnection]:
-        return self._clients.producer_connections(group)
-
-    def all_producers(self) -> Mapping[str, Sequence[ClientConnection]]:
-        return self._clients.all_producers()
-
-    # --- administration -------------------------------------------------------------------------
-
-    def put_topic(self, config: TopicConfig) -> Coroutine[Any, Any, None]:
-        return self._topics.put(config)
-
-    def delete_topic(self, topic: str) -> Coroutine[Any, Any, None]:
-        return self._topics.delete(topic)
-
-    def topic(self, topic: str) -> TopicConfig:
-        return self._topics.config(topic)
-
-    def topics(self) -> tuple[DataVersion, Mapping[str, TopicConfig]]:
-        return self._topics.all()
-
-    def system_topics(self) -> Sequence[str]:
-        return self._topics.system_names()
-
-    def topic_stats(self, topic: str) -> Sequence[QueueStats]:
-        return self._offsets.stats(topic)
-
-    def put_group(self, config: GroupConfig) -> Coroutine[Any, Any, None]:
-        return self._groups.put(config)
-
-    def delete_group(self, group: str, *, is_offset_cleaned: bool) -> Coroutine[Any, Any, None]:
-        return self._groups.delete(group, is_offset_cleaned=is_offset_cleaned)
-
-    def group(self, group: str) -> GroupConfig:
-        return self._groups.config(group)
-
-    def groups(self) -> tuple[DataVersion, Mapping[str, GroupConfig]]:
-        return self._groups.all()
 
     def groups_of_topic(self, topic: str) -> Sequence[str]:
         committed = self._offsets.groups_of_topic(topic)
@@ -366,9 +267,6 @@ class Broker:
         if consumers is not None and consumers.subscriptions:
             topics = [name for name in topics if name in consumers.subscriptions]
         return [queue for name in topics for queue in self._offsets.progress(group, name)]
-
-    def runtime_info(self) -> Mapping[str, str]:
-        return self._runtime_info.table()
 
     # --- chores ---------------------------------------------------------------------------------
 

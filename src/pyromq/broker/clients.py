@@ -19,10 +19,10 @@ from pyromq.api import (
     ConsumerConnections,
     Heartbeat,
     HeartbeatAnswer,
-    Peers,
 )
 from pyromq.broker.groups import Groups
 from pyromq.broker.journal import Journal
+from pyromq.broker.peers import AllPeers
 from pyromq.broker.remarks import shown
 from pyromq.broker.topics import Topics
 from pyromq.clock import Clock
@@ -140,23 +140,20 @@ class Clients:
         journal: Journal,
         settings: Settings[BrokerConfig],
         clock: Clock,
+        peers: AllPeers,
     ) -> None:
         self._topics = topics
         self._groups = groups
         self._journal = journal
         self._settings = settings
         self._clock = clock
-        self._peers: list[Peers] = []
+        self._peers = peers
         self._producers: dict[str, dict[int, Member]] = {}
         self._member_count = 0
         self._groups_of_connection: dict[int, tuple[set[str], set[str]]] = {}
         """(producer groups, consumer groups) a connection is in."""
         self.consumers: dict[str, ConsumerGroup] = {}
         """By group; read it freely."""
-
-    def add_peers(self, peers: Peers) -> None:
-        """A door through which members can be told something."""
-        self._peers.append(peers)
 
     # --- heartbeats -----------------------------------------------------------------------------
 
@@ -320,9 +317,10 @@ class Clients:
     def _notify(self, group: ConsumerGroup) -> None:
         if group.is_broadcasting or not self._settings.current.notify_consumer_ids_changed_enable:
             return
-        for peers in self._peers:
-            for connection_id in group.members:
-                peers.notify_consumer_ids_changed(connection_id, group.name)
+        for connection_id in group.members:
+            door = self._peers.find(connection_id)
+            if door is not None:
+                door.notify_consumer_ids_changed(connection_id, group.name)
 
     # --- questions ------------------------------------------------------------------------------
 

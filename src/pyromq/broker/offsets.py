@@ -11,7 +11,7 @@ from typing import Final
 
 import msgspec
 
-from pyromq.api import QueueProgress, QueueStats
+from pyromq.api import Caller, QueueProgress, QueueStats
 from pyromq.broker.groups import Groups
 from pyromq.broker.journal import Journal
 from pyromq.broker.remarks import shown
@@ -69,8 +69,11 @@ class Offsets:
             return QueueOffset(0)
         raise QueryNotFound("Not found, V3_0_6_SNAPSHOT maybe this group consumer boot first")
 
-    async def commit(self, group: str, topic: str, queue_id: int, offset: QueueOffset) -> None:
+    async def commit(
+        self, caller: Caller, group: str, topic: str, queue_id: int, offset: QueueOffset
+    ) -> None:
         """Keeps a group's offset. A lower one than before is obeyed: it is a reset."""
+        del caller
         if group not in self._groups.table:
             raise GroupNotFound(f"Group {shown(group)} not exist!")
         if topic not in self._topics.table:

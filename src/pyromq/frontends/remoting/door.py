@@ -113,6 +113,9 @@ class RemotingDoor:
 
     # ── Peers ───────────────────────────────────────────────────────────────────────────────────
 
+    def is_connected(self, connection_id: int) -> bool:
+        return connection_id in self._connections
+
     def notify_consumer_ids_changed(self, connection_id: int, group: str) -> None:
         self.notify(
             connection_id,

@@ -45,6 +45,7 @@ class BrokerDoor:
             call_later=self.turns.call_later,
             connection_lost=broker.connection_lost,
         )
+        self.hand.peers.owns_all = False
         broker.add_peers(self.door)
         turn.set_stages([self.door.flush])
         self.client = Client(self)

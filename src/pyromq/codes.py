@@ -255,6 +255,12 @@ VERSION_5_5_0 = 513
 
 VERSION_DESCRIPTION = "V5_5_0"
 
+VERSION_3_0_7_SNAPSHOT = 28
+"""From here on consumers take reset offsets and tell theirs (codes 220 and 221)."""
+
+VERSION_3_1_8_SNAPSHOT = 62
+"""From here on consumers answer questions about themselves (codes 307 and 309)."""
+
 VERSION_3_4_9 = 121
 """From here on `maxReconsumeTimes` of a send-back is honoured."""
 
@@ -262,6 +268,8 @@ VERSION_4_9_4 = 401
 """From here on clients read route data as standard JSON."""
 
 __all__ = [
+    "VERSION_3_0_7_SNAPSHOT",
+    "VERSION_3_1_8_SNAPSHOT",
     "VERSION_3_4_9",
     "VERSION_4_9_4",
     "VERSION_5_5_0",

@@ -4,7 +4,8 @@ PyromqError
 ├── RequestRefused              the peer's request; answered with `code` and the text as remark
 │   ├── RequestFailed SystemBusy RequestNotSupported MessageIllegal ServiceUnavailable NoPermission
 │   ├── TopicNotFound InvalidParameter QueryNotFound SubscriptionParseFailed SubscriptionNotFound
-│   └── SubscriptionNotLatest GroupNotFound ConsumerNotOnline FlushTimedOut
+│   ├── SubscriptionNotLatest GroupNotFound ConsumerNotOnline FlushTimedOut
+│   └── AnswerTimedOut PullForbidden
 ├── ProtocolViolation           the peer's bytes; framing is lost, the connection is closed
 ├── StartFailed                 why a process cannot start, with its `exit_code`
 │   ├── ConfigInvalid           2: a key, its value, where it came from, what is accepted
@@ -74,6 +75,15 @@ class NoPermission(RequestRefused):
     code = ResponseCode.NO_PERMISSION
 
 
+class PullForbidden(NoPermission):
+    """As above, for a pull: its client also wants to know what forbids it."""
+
+    def __init__(self, text: str, forbidden_type: int) -> None:
+        """`forbidden_type`: a ForbiddenType of org.apache.rocketmq.remoting.protocol, 1 to 5."""
+        super().__init__(text)
+        self.forbidden_type = forbidden_type
+
+
 class TopicNotFound(RequestRefused):
     """No such topic, and it may not be created automatically."""
 
@@ -122,6 +132,12 @@ class ConsumerNotOnline(RequestRefused):
     code = ResponseCode.CONSUMER_NOT_ONLINE
 
 
+class AnswerTimedOut(RequestRefused):
+    """A client that the broker asked did not answer in time."""
+
+    code = ResponseCode.CONSUME_MSG_TIMEOUT
+
+
 class ProtocolViolation(PyromqError):
     """Bytes that cannot be a frame: the connection is closed, nothing else notices."""
 
@@ -155,6 +171,7 @@ class StoreFailed(PyromqError):
 
 
 __all__ = [
+    "AnswerTimedOut",
     "ConfigInvalid",
     "ConsumerNotOnline",
     "FlushTimedOut",
@@ -164,6 +181,7 @@ __all__ = [
     "NoPermission",
     "Occupied",
     "ProtocolViolation",
+    "PullForbidden",
     "PyromqError",
     "QueryNotFound",
     "RequestFailed",

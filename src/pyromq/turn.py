@@ -3,11 +3,22 @@
 Everything that happens between two polls of the sockets belongs to one turn. Its end runs the
 stages in their order (write the log, write the journal, release what waited for them, wake long
 polls, send what each connection has to say): the shape of redis' `beforesleep`.
+
+A stage that raises has a fault of ours in it. The other stages still run: nobody is let go without
+its promise by that, as promises are positions that only a write or a sync moves; and who waits for
+the stage that failed waits for the next turn, or until its time is over.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
+from typing import Final
+
+_log = logging.getLogger(__name__)
+
+_FAULTS_SHOWN_MAX: Final = 64
+"""Faults that are told with their traceback: kinds of error, by stage."""
 
 
 class Turn:
@@ -17,9 +28,10 @@ class Turn:
         self._call_soon = call_soon
         self._stages: Sequence[Callable[[], None]] = ()
         self._is_due = False
+        self._faults: set[tuple[int, type[Exception]]] = set()
 
     def set_stages(self, stages: Sequence[Callable[[], None]]) -> None:
-        """What the end of a turn does, in order. A stage must not raise."""
+        """What the end of a turn does, in order. A stage should not raise."""
         self._stages = tuple(stages)
 
     def request_end(self) -> None:
@@ -31,8 +43,21 @@ class Turn:
     def end(self) -> None:
         """Runs the stages now; what they cause themselves belongs to the same turn if it can."""
         self._is_due = False
-        for stage in self._stages:
-            stage()
+        for index, stage in enumerate(self._stages):
+            try:
+                stage()
+            except Exception as error:  # noqa: BLE001 — the other stages must run all the same
+                self._tell(index, error)
+
+    def _tell(self, index: int, error: Exception) -> None:
+        fault = (index, type(error))
+        if fault not in self._faults and len(self._faults) < _FAULTS_SHOWN_MAX:
+            self._faults.add(fault)
+            _log.error(
+                "stage %d of a turn failed unexpectedly; repetitions are not shown",
+                index,
+                exc_info=error,
+            )
 
 
 __all__ = ["Turn"]

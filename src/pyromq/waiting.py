@@ -9,9 +9,10 @@ looks like a future of its loop.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import Callable, Coroutine, Generator, Sequence
 from contextvars import Context
-from typing import Any, Generic, TypeVar
+from functools import partial
+from typing import Any, Generic, TypeVar, cast
 
 from pyromq.errors import PyromqError
 
@@ -117,4 +118,30 @@ def step(
         latch.when_set(lambda: step(coroutine, finish, refuse))
 
 
-__all__ = ["Latch", "step"]
+async def together(coroutines: Sequence[Coroutine[Any, None, T]]) -> list[T | PyromqError]:
+    """Runs verbs side by side until each has ended; what each returned or refused, in order.
+
+    What a verb raises otherwise is raised, once all have ended.
+    """
+    outcomes: list[T | Exception | None] = [None] * len(coroutines)
+    all_ended: Latch[None] = Latch()
+    running_count = len(coroutines)
+
+    def end(index: int, outcome: T | Exception) -> None:
+        nonlocal running_count
+        outcomes[index] = outcome
+        running_count -= 1
+        if not running_count:
+            all_ended.set(None)
+
+    for index, coroutine in enumerate(coroutines):
+        step(coroutine, partial(end, index), partial(end, index))
+    if coroutines:
+        await all_ended
+    for outcome in outcomes:
+        if isinstance(outcome, Exception) and not isinstance(outcome, PyromqError):
+            raise outcome
+    return cast("list[T | PyromqError]", outcomes)
+
+
+__all__ = ["Latch", "step", "together"]

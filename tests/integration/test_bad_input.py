@@ -28,7 +28,7 @@ from tests.support.hostile import (
     send_fields,
     talk,
 )
-from tests.support.processes import Answer
+from tests.support.processes import Answer, retries
 from tests.support.pyromq_server import PyromqServer
 
 FIRST_FRAME_MS = 500
@@ -501,6 +501,7 @@ def test_properties_over_their_limit_are_refused(house: House) -> None:
         "TIMER_DELAY_SEC\x01-1\x02", "UNIQ_KEY\x01" + "u" * 30_000 + "\x02",
         "INNER_MULTI_DISPATCH\x01%LMQ%../../x\x02INNER_MULTI_QUEUE_OFFSET\x010\x02",
         "INNER_NUM\x01-1\x02", "REAL_TOPIC\x01../../x\x02REAL_QID\x01-1\x02",
+        "DELAY\x011\x02REAL_TOPIC\x01../../x\x02REAL_QID\x01-1\x02", "DELAY\x012147483647\x02",
     ],
     ids=lambda text: repr(text)[:32],
 )  # fmt: skip
@@ -649,10 +650,45 @@ def test_topic_settings_out_of_range_are_refused(
         (15, {"topic": "Honest", "consumerGroup": "CG", "queueId": "0", "commitOffset": "-1"}),
         (15, {"topic": "Honest", "consumerGroup": "CG", "queueId": "-7", "commitOffset": "0"}),
         (35, {"clientID": "x" * 30_000}),
+        (36, {"offset": str(-(2**63)), "group": "CG", "delayLevel": "-2147483648",
+              "maxReconsumeTimes": "-2147483648"}),
+        (36, {"offset": str(2**63 - 1), "group": "../../x", "delayLevel": "2147483647"}),
+        (36, {"offset": "7", "group": "x" * 20_000, "delayLevel": "0"}),
         (203, {"consumerGroup": "\x00"}),
         (207, {"groupName": "../../x"}),
         (215, {"topic": "../../x"}),
+        (222, {"group": "CG", "topic": "../../x", "timestamp": "0", "isForce": "maybe"}),
+        (222, {"group": "x" * 20_000, "topic": "Strange", "timestamp": str(-(2**63))}),
+        (222, {"group": "CG", "topic": "Strange", "timestamp": str(2**63 - 1),
+               "queueId": "-2147483648", "offset": str(2**63 - 1)}),
+        (222, {"group": "CG", "topic": "Strange", "timestamp": "0", "queueId": "2147483647",
+               "offset": str(-(2**63))}),
+        (223, {"group": "x" * 20_000, "topic": "\x00", "clientAddr": "y" * 20_000}),
         (300, {}),
+        (303, {"group": "../../x", "topic": "x" * 20_000}),
+        (308, {"topic": "Strange", "compareGroup": "@", "filterGroups": "," * 20_000}),
+        (314, {"srcGroup": "CG", "destGroup": "a@b"}),
+        (314, {"srcGroup": "@", "destGroup": "x" * 20_000, "topic": "../../x"}),
+        (315, {"statsName": "x" * 20_000, "statsKey": "y" * 20_000}),
+        (317, {"isOrder": "maybe"}),
+        (321, {"topic": "Honest", "queueId": "0", "index": "0", "count": "2147483647"}),
+        (321, {"topic": "../../x", "queueId": "-2147483648", "index": str(-(2**63)),
+               "count": "-2147483648", "consumerGroup": "\x00"}),
+        (343, {"group": "@" * 20_000}),
+        (345, {"group": "", "topic": "../../x"}),
+        (208, {"consumerGroup": "CG", "topicList": "Honest;" * 5_000}),
+        (307, {"consumerGroup": "x" * 20_000, "clientId": "y" * 20_000, "jstackEnable": "maybe"}),
+        (307, {"consumerGroup": "", "clientId": ""}),
+        (307, {"consumerGroup": "CG"}),
+        (309, {"consumerGroup": "CG", "clientId": "c", "msgId": "x" * 30_000}),
+        (309, {"consumerGroup": "CG", "msgId": "7F00000100002A9F" + "F" * 16}),
+        (309, {"consumerGroup": "CG", "msgId": "7F00000100002A9F" + "7" * 16}),
+        (309, {"consumerGroup": "CG", "topicSysFlag": "x"}),
+        (324, send_fields()),
+        (325, send_fields(b="Honest")),
+        (325, send_fields(b="Honest", e=str(2**31 - 1))),
+        (325, send_fields(b="Honest", f="-1", i="REPLY_TO_CLIENT\x01" + "x" * 30_000)),
+        (326, {"topic": "Honest"}),
     ],
     ids=lambda value: str(value)[:40],
 )  # fmt: skip
@@ -686,11 +722,62 @@ def test_strange_questions_are_answered(
     ],
     ids=lambda body: repr(body)[:32],
 )
-@pytest.mark.parametrize("code", [34, 200, 18, 225])
+@pytest.mark.parametrize("code", [34, 46, 200, 18, 225, 41, 42])
 def test_strange_bodies_are_refused_or_taken(house: House, code: int, body: bytes) -> None:
     answer = ask(house, code, {}, body)
     assert answer is not None
     assert not FAULT.search(answer.remark), answer.remark
+
+
+@pytest.mark.parametrize(
+    ("subscriptions", "words"),
+    [
+        (
+            b",".join(b'{"topic":"T%d","subString":"*"}' % number for number in range(10_001)),
+            "subscribes to 10001 topics, at most 10000 are taken",
+        ),
+        (
+            b",".join(
+                b'{"classFilterMode":false,"codeSet":[],"expressionType":"TAG","subString":"*",'
+                b'"subVersion":%d,"tagsSet":[],"topic":"A-topic-with-some-name-%d"}' % (0, number)
+                for number in range(20_000)
+            ),
+            "bytes are over the limit of 2097152",
+        ),
+        (b'{"topic":"T","subString":"' + b"x" * (2 * MIB) + b'"}', "are over the limit"),
+    ],
+    ids=lambda value: repr(value)[:32],
+)
+def test_subscriptions_without_end_are_refused(
+    house: House, subscriptions: bytes, words: str
+) -> None:
+    body = (
+        b'{"clientID":"greedy","consumerDataSet":[{"groupName":"Greedy",'
+        b'"subscriptionDataSet":[' + subscriptions + b"]}]}"
+    )
+    with memory_within(house.server.pid, 100 * MIB):
+        for _ in range(3):
+            assert words in refused(ask(house, 34, {}, body), 1, 29)
+    refused(ask(house, 38, {"consumerGroup": "Greedy"}), 1)
+
+
+def test_ten_thousand_subscriptions_are_taken_and_forgotten_with_their_client(
+    house: House,
+) -> None:
+    topics = b",".join(b'{"topic":"T%d"}' % number for number in range(10_000))
+    body = (
+        b'{"clientID":"many","consumerDataSet":[{"groupName":"Many",'
+        b'"messageModel":"BROADCASTING","subscriptionDataSet":[' + topics + b"]}]}"
+    )
+    with memory_within(house.server.pid, 100 * MIB):
+        answer = ask(house, 34, {}, body)
+    assert answer is not None
+    assert answer.code == 0
+    for _ in retries(10):
+        gone = ask(house, 38, {"consumerGroup": "Many"})
+        if gone is not None and gone.code == 1:
+            return
+    raise AssertionError("the client is gone and its group is not")
 
 
 # ── the name server ──────────────────────────────────────────────────────────────────────────────

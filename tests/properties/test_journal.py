@@ -59,6 +59,10 @@ CHANGES = st.one_of(
         changes.OffsetsCommitted, st.dictionaries(KEYS, QUEUES, min_size=1, max_size=3), VERSIONS
     ),
     st.builds(changes.OffsetsDropped, st.lists(KEYS, max_size=3)),
+    st.builds(changes.TopicQueuesDropped, NAMES),
+    st.builds(changes.OffsetsReset, KEYS, QUEUES, VERSIONS, st.booleans()),
+    st.builds(changes.ResetsAdopted, KEYS, st.lists(st.integers(0, 20), max_size=3)),
+    st.builds(changes.DelayOffsetsMoved, QUEUES, VERSIONS),
     st.builds(changes.KvPut, NAMES, NAMES, TEXTS),
     st.builds(changes.KvDeleted, NAMES, NAMES),
     st.builds(changes.Projected, NAMES, st.binary(min_size=32, max_size=32)),
@@ -246,6 +250,8 @@ def test_the_projection_taken_back_gives_the_same_tables(
         tables.apply(change)
     tables.unknown_topics = {n: f for n, f in unknown.items() if n in tables.topics and f}
     tables.projected = {}
+    tables.resets = {}
+    tables.doomed_topics = {}
     tables.offsets = {key: queues for key, queues in tables.offsets.items() if queues}
     taken = Tables()
     for file in (*BROKER_FILES, *NAMESRV_FILES):

@@ -12,19 +12,33 @@ from collections.abc import Callable, Coroutine, Sequence
 from datetime import UTC
 from typing import Any, Generic, TypeVar
 
-from pyromq.api import Caller, Heartbeat, PullRequest, PullResult, SendRequest, SendResult
+from pyromq.api import (
+    Caller,
+    ClientAnswer,
+    DirectMessage,
+    Heartbeat,
+    PullRequest,
+    PullResult,
+    PushedReply,
+    PushedReset,
+    RunningInfoRequest,
+    SendRequest,
+    SendResult,
+)
 from pyromq.broker import Broker
 from pyromq.config import BrokerConfig, Settings, StoreConfig
 from pyromq.domain.group import ConsumerData
+from pyromq.domain.route import MessageQueue
 from pyromq.domain.subscription import parse_subscription
 from pyromq.domain.topic import TopicConfig
 from pyromq.domain.unique_key import UniqueKeys
+from pyromq.errors import ConsumerNotOnline
 from pyromq.store.engine import StoreSettings
 from pyromq.store.memory import MemoryEngine
 from pyromq.store.metadata import Metadata
 from pyromq.turn import Turn
 from pyromq.units import QueueOffset
-from pyromq.waiting import step
+from pyromq.waiting import Latch, step
 from tests.support.clock import ManualClock
 from tests.support.records import records_of
 
@@ -58,12 +72,40 @@ class Asked(Generic[T]):
         return self._result[0]
 
 
+@dataclasses.dataclass(frozen=True)
+class Question:
+    """What the broker asks a client: to be answered, or failed, by the test through the latch."""
+
+    connection_id: int
+    what: RunningInfoRequest | DirectMessage | PushedReply
+    latch: Latch[ClientAnswer]
+    timeout_ms: int
+
+
+@dataclasses.dataclass(frozen=True)
+class StatusQuestion:
+    """The broker asks a consumer for its offsets."""
+
+    connection_id: int
+    group: str
+    topic: str
+    latch: Latch[dict[MessageQueue, int]]
+    timeout_ms: int
+
+
 class RecordedPeers:
-    """Notes what the broker tells its clients."""
+    """Notes what the broker tells and asks its clients."""
 
     def __init__(self) -> None:
         self.told: list[tuple[int, str]] = []
         """(connection, group) of each code 40."""
+        self.resets: list[tuple[int, PushedReset]] = []
+        """(connection, what it was told) of each code 220."""
+        self.status_asked: list[StatusQuestion] = []
+        self.asked: list[Question] = []
+        """Not taken from here when they are answered."""
+        self.unreachable: set[int] = set()
+        """Connections whose clients cannot be asked any more."""
         self.owns_all = True
         """False once a real door is added too: then the connections are that one's."""
 
@@ -73,6 +115,45 @@ class RecordedPeers:
 
     def notify_consumer_ids_changed(self, connection_id: int, group: str) -> None:
         self.told.append((connection_id, group))
+
+    def push_reset(self, connection_id: int, reset: PushedReset) -> None:
+        self.resets.append((connection_id, reset))
+
+    async def ask_consumer_status(
+        self, connection_id: int, group: str, topic: str, *, timeout_ms: int
+    ) -> dict[MessageQueue, int]:
+        if connection_id in self.unreachable:
+            raise ConsumerNotOnline("the client is not connected")
+        question = StatusQuestion(connection_id, group, topic, Latch(), timeout_ms)
+        self.status_asked.append(question)
+        return await question.latch
+
+    async def ask_running_info(
+        self, connection_id: int, request: RunningInfoRequest, *, timeout_ms: int
+    ) -> ClientAnswer:
+        return await self._ask(connection_id, request, timeout_ms)
+
+    async def consume_directly(
+        self, connection_id: int, message: DirectMessage, *, timeout_ms: int
+    ) -> ClientAnswer:
+        return await self._ask(connection_id, message, timeout_ms)
+
+    async def push_reply(
+        self, connection_id: int, reply: PushedReply, *, timeout_ms: int
+    ) -> ClientAnswer:
+        return await self._ask(connection_id, reply, timeout_ms)
+
+    def _ask(
+        self,
+        connection_id: int,
+        what: RunningInfoRequest | DirectMessage | PushedReply,
+        timeout_ms: int,
+    ) -> Latch[ClientAnswer]:
+        if connection_id in self.unreachable:
+            raise ConsumerNotOnline("the client is not connected")
+        question = Question(connection_id, what, Latch(), timeout_ms)
+        self.asked.append(question)
+        return question.latch
 
     def take(self) -> list[tuple[int, str]]:
         told, self.told = self.told, []
@@ -100,6 +181,7 @@ class BrokerInHand:
                 store_host=STORE_HOST,
                 sync_flush=sync_flush,
                 message_size_max=self.store_settings.current.max_message_size_bytes,
+                delay_levels_ms=self.store_settings.current.delay_levels_ms,
             )
         )
         self.metadata = Metadata.in_memory(clock=self.clock, sync_flush=sync_flush)
@@ -108,8 +190,17 @@ class BrokerInHand:
         self.randoms: list[int] = []
         """Next random numbers; 0 when there are none."""
         self._ends: list[Callable[[], None]] = []
+        self._faults: list[Exception] = []
+        """What a stage of a turn raised: there it is only logged, here it fails the test."""
+        self.broker = self._new_broker()
+
+    def restart(self) -> None:
+        """A new process over the same store and metadata: what was only in memory is gone."""
+        self.broker = self._new_broker()
+
+    def _new_broker(self) -> Broker:
         turn = Turn(self._ends.append)
-        self.broker = Broker(
+        broker = Broker(
             engine=self.engine,
             metadata=self.metadata,
             settings=self.settings,
@@ -121,12 +212,25 @@ class BrokerInHand:
             random_below=self._random_below,
             unique_keys=UniqueKeys(STORE_HOST[:4], 4711, 0xCAFE, UTC),
         )
-        self.broker.add_peers(self.peers)
-        turn.set_stages([self.broker.end_turn])
-        self.broker.open()
+        broker.add_peers(self.peers)
+        turn.set_stages([self._noted(stage) for stage in broker.stages()])
+        broker.open()
         self.end_turn()
-        self.flush()
+        self.engine.flush()
+        self.metadata.flush()
+        broker.end_turn()
+        self.end_turn()
         self.changed_topics.clear()
+        return broker
+
+    def _noted(self, stage: Callable[[], None]) -> Callable[[], None]:
+        def run() -> None:
+            try:
+                stage()
+            except Exception as error:  # noqa: BLE001 — raised again by who ends the turn
+                self._faults.append(error)
+
+        return run
 
     def _random_below(self, bound: int) -> int:
         number = self.randoms.pop(0) if self.randoms else 0
@@ -141,6 +245,8 @@ class BrokerInHand:
             if not self._ends:
                 return
             self._ends.pop(0)()
+            if self._faults:
+                raise self._faults.pop(0)
         raise AssertionError("the turn never ends")
 
     def flush(self) -> None:
@@ -305,7 +411,9 @@ __all__ = [
     "STORE_HOST",
     "Asked",
     "BrokerInHand",
+    "Question",
     "RecordedPeers",
+    "StatusQuestion",
     "batch",
     "batch_item",
     "caller",

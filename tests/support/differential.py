@@ -13,6 +13,7 @@ keeps Apache's outcome and the test says in `ours` what we answer instead, and w
 
 from __future__ import annotations
 
+import difflib
 import json
 import os
 from collections.abc import Mapping
@@ -47,7 +48,14 @@ class Differential:
                 f"{name}: a member of `ours` equals Apache's, so it is no difference"
             )
             expected = {**expected, **json.loads(json.dumps(ours))}
-        assert found == expected, f"{name}: this outcome is not the expected one"
+        if found != expected:
+            before, now = (_lines(outcome) for outcome in (expected, found))
+            difference = "\n".join(difflib.unified_diff(before, now, "expected", "found", n=1))
+            raise AssertionError(f"{name}: this outcome is not the expected one\n{difference}")
+
+
+def _lines(outcome: object) -> list[str]:
+    return json.dumps(outcome, indent=1, sort_keys=True, ensure_ascii=False).splitlines()
 
 
 __all__ = ["FOLDER", "Differential"]

@@ -22,14 +22,22 @@ class FaultyFiles(Files):
         self.calls: list[str] = []
         self.open_fds: set[int] = set()
         self._unsynced: dict[int, int] = {}
-        self._faults: dict[str, list[int]] = {}
+        self._faults: dict[str, tuple[int, Exception]] = {}
         self._short_writes: list[int] = []
         self._sync_gate: threading.Event | None = None
         self._sync_entered = threading.Event()
 
-    def fail(self, operation: str, *, after: int = 0, code: int = errno.EIO) -> None:
-        """The operation fails once, after `after` more calls that succeed."""
-        self._faults[operation] = [after, code]
+    def fail(
+        self,
+        operation: str,
+        *,
+        after: int = 0,
+        code: int = errno.EIO,
+        error: Exception | None = None,
+    ) -> None:
+        """The operation fails once, after `after` more calls that succeed: with the disk's `code`,
+        or with `error` as if the program had a fault."""
+        self._faults[operation] = (after, error or OSError(code, os.strerror(code)))
 
     def shorten_next_write(self, size: int) -> None:
         """The next write takes only `size` bytes."""
@@ -58,10 +66,11 @@ class FaultyFiles(Files):
         self.calls.append(operation)
         fault = self._faults.get(operation)
         if fault is not None:
-            fault[0] -= 1
-            if fault[0] < 0:
+            calls_left, error = fault
+            if calls_left <= 0:
                 del self._faults[operation]
-                raise OSError(fault[1], os.strerror(fault[1]))
+                raise error
+            self._faults[operation] = (calls_left - 1, error)
 
     def boot_id(self) -> str:
         return self.boot

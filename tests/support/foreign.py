@@ -20,7 +20,7 @@ import shutil
 import subprocess
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -209,6 +209,48 @@ def go(*words: object, namesrv: str, timeout_seconds: float = COMMAND_SECONDS) -
     return _run([str(go_program()), *shown], ["go", *shown], timeout_seconds)
 
 
+class GoRun:
+    """Subcommands of the Go client that run while something else happens.
+
+    Their standard input ends when `rows` is called: that is how `listen` is told to leave.
+    """
+
+    def __init__(
+        self, *words: object, namesrv: str, environment: Mapping[str, str] | None = None
+    ) -> None:
+        self._shown = ["go", "--namesrv", namesrv, *_words(words)]
+        self._process = subprocess.Popen(
+            [str(go_program()), *self._shown[1:]],
+            env=child_environment(**(environment or {})),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            errors="replace",
+        )
+
+    def rows(self, *, timeout_seconds: float = COMMAND_SECONDS) -> list[Row]:
+        """Their results, as soon as they have ended; only once."""
+        try:
+            printed, errors = self._process.communicate(timeout=timeout_seconds)
+        except subprocess.TimeoutExpired as error:
+            self.kill()
+            raise ForeignFailed(f"{' '.join(self._shown)}: not done in time") from error
+        results = _without_ends(_rows(printed.splitlines()), self._shown, errors)
+        if self._process.returncode != 0:
+            raise ForeignFailed(
+                f"{' '.join(self._shown)}: exit status {self._process.returncode}\nstderr ends:\n"
+                f"{errors[-TAIL_CHARACTERS:]}"
+            )
+        return results
+
+    def kill(self) -> None:
+        """Nothing happens if it has ended."""
+        if self._process.returncode is None:
+            self._process.kill()
+            self._process.communicate(timeout=COMMAND_SECONDS)
+
+
 def mqadmin(command: str, *, namesrv: str, timeout_seconds: float = COMMAND_SECONDS) -> str:
     """What Apache's mqadmin prints, e.g. mqadmin("topicStatus -t T", namesrv=…)."""
     (row,) = java("mqadmin", "--run", command, namesrv=namesrv, timeout_seconds=timeout_seconds)
@@ -218,9 +260,17 @@ def mqadmin(command: str, *, namesrv: str, timeout_seconds: float = COMMAND_SECO
 class JavaSession:
     """One JVM that runs subcommands one after another: `session.run("send", "--topic", …)`."""
 
-    def __init__(self, namesrv: str, *, jvm: Sequence[str] = (), profile: str = "") -> None:
+    def __init__(
+        self,
+        namesrv: str,
+        *,
+        jvm: Sequence[str] = (),
+        profile: str = "",
+        cwd: Path | None = None,
+    ) -> None:
         self._process = subprocess.Popen(
             [*_java_main(profile, jvm), "--namesrv", namesrv, "session"],
+            cwd=cwd,
             env=child_environment(),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

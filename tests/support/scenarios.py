@@ -38,6 +38,10 @@ from tests.support.brokers import (
     send_request,
 )
 from tests.support.records import Record, records_of
+from tests.support.scenario_delays import DelayVerbs
+from tests.support.scenario_replies import ReplyVerbs
+from tests.support.scenario_resets import ResetVerbs
+from tests.support.scenario_retries import RetryVerbs
 
 Words = dict[str, str]
 
@@ -70,7 +74,7 @@ def steps_of(text: str) -> Iterator[Step]:
 
 
 @dataclass
-class Stage:
+class Stage(DelayVerbs, ReplyVerbs, RetryVerbs, ResetVerbs):
     """A broker, its clients, and the verbs that have not answered yet."""
 
     hand: BrokerInHand = field(default_factory=BrokerInHand)
@@ -206,13 +210,13 @@ class Stage:
         self._ask(
             words,
             self.hand.broker.commit_offset(
-                caller(),
+                caller(self._connection(words)),
                 words.get("group", "CG"),
                 words.get("topic", "T"),
                 int(words.get("queue", "0")),
                 QueueOffset(int(words["offset"])),
             ),
-            lambda _none: "ok",
+            lambda is_taken: "ok" if is_taken else "ignored",
         )
 
     def do_offset(self, words: Words) -> str:
@@ -227,7 +231,7 @@ class Stage:
         )
 
     def do_stats(self, words: Words) -> str:
-        queues = self.hand.broker.topic_stats(words.get("topic", "T"))
+        queues = self.hand.broker.topic_stats(words.get("topic", "T")).queues
         return " ".join(f"{one.queue_id}:{one.min_offset}-{one.max_offset}" for one in queues)
 
     # --- clients --------------------------------------------------------------------------------

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 import pytest
 
 from pyromq.errors import PyromqError, ServiceUnavailable
 from pyromq.turn import Turn
-from pyromq.waiting import Latch, step
+from pyromq.waiting import Latch, step, together
 
 
 def never(what: object) -> None:
@@ -138,3 +139,52 @@ def test_what_a_stage_causes_ends_in_a_turn_of_its_own() -> None:
     turn.set_stages([stage])
     turn.end()
     assert (count, len(soon)) == (1, 1)
+
+
+# --- side by side ---------------------------------------------------------------------------------
+
+
+def test_verbs_run_together_until_the_last_has_ended() -> None:
+    latches: list[Latch[int]] = [Latch(), Latch()]
+
+    async def verb(latch: Latch[int]) -> int:
+        return await latch
+
+    async def refused() -> int:
+        raise ServiceUnavailable("no")
+
+    finished: list[list[int | PyromqError]] = []
+    step(together([verb(latches[0]), refused(), verb(latches[1])]), finished.append, never)
+    latches[1].set(2)
+    assert finished == []
+    latches[0].set(1)
+    [[first, second, third]] = finished
+    assert (first, third) == (1, 2)
+    assert isinstance(second, ServiceUnavailable)
+
+
+def test_verbs_that_need_not_wait_end_together_at_once() -> None:
+    async def verb() -> int:
+        return 1
+
+    nothing: list[Coroutine[Any, None, int]] = []
+    finished: list[list[int | PyromqError]] = []
+    step(together([verb(), verb()]), finished.append, never)
+    step(together(nothing), finished.append, never)
+    assert finished == [[1, 1], []]
+
+
+def test_a_fault_in_one_of_them_is_raised_when_all_have_ended() -> None:
+    latch: Latch[int] = Latch()
+
+    async def waiting() -> int:
+        return await latch
+
+    async def faulty() -> int:
+        raise ValueError("a fault of ours")
+
+    raised: list[Exception] = []
+    step(together([faulty(), waiting()]), never, raised.append)
+    assert raised == []
+    latch.set(1)
+    assert [str(error) for error in raised] == ["a fault of ours"]

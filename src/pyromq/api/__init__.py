@@ -21,6 +21,7 @@ from pyromq.api.clients import (
     Heartbeat,
     HeartbeatAnswer,
 )
+from pyromq.api.locks import LockRequest, LocksApi
 from pyromq.api.messages import (
     MessageQuery,
     MessagesApi,
@@ -30,15 +31,48 @@ from pyromq.api.messages import (
     SendRequest,
     SendResult,
 )
-from pyromq.api.offsets import OffsetsApi, QueueProgress, QueueStats
-from pyromq.api.peers import Peers
+from pyromq.api.offsets import OffsetsApi
+from pyromq.api.peers import DirectMessage, Peers, PushedReply
+from pyromq.api.progress import (
+    BrokerProgress,
+    GroupProgress,
+    ProgressApi,
+    QueueEntries,
+    QueueProgress,
+    QueueStats,
+    QueueTimes,
+    StatsReading,
+    StatsReadings,
+    TopicStats,
+)
+from pyromq.api.relays import ClientAnswer, DirectConsumption, RelaysApi, RunningInfoRequest
+from pyromq.api.replies import RepliesApi, ReplyResult, StoredReply
+from pyromq.api.resets import PushedReset, ResetRequest, ResetsApi
+from pyromq.api.retries import RetriesApi, SendBackRequest
 
 
-class BrokerApi(MessagesApi, OffsetsApi, ClientsApi, AdminApi, Protocol):
+class BrokerApi(
+    MessagesApi,
+    RepliesApi,
+    RetriesApi,
+    OffsetsApi,
+    ResetsApi,
+    ProgressApi,
+    ClientsApi,
+    LocksApi,
+    RelaysApi,
+    AdminApi,
+    Protocol,
+):
     """A broker, here or far away."""
 
     @property
     def broker_name(self) -> str: ...
+
+    @property
+    def broker_address(self) -> str:
+        """`ip:port` as clients are told."""
+        ...
 
     @property
     def cluster_name(self) -> str: ...
@@ -47,21 +81,45 @@ class BrokerApi(MessagesApi, OffsetsApi, ClientsApi, AdminApi, Protocol):
 __all__ = [
     "AdminApi",
     "BrokerApi",
+    "BrokerProgress",
     "Caller",
+    "ClientAnswer",
     "ClientConnection",
     "ClientsApi",
     "ConsumerConnections",
+    "DirectConsumption",
+    "DirectMessage",
+    "GroupProgress",
     "Heartbeat",
     "HeartbeatAnswer",
+    "LockRequest",
+    "LocksApi",
     "MessageQuery",
     "MessagesApi",
     "OffsetsApi",
     "Peers",
+    "ProgressApi",
     "PullRequest",
     "PullResult",
     "PullStatus",
+    "PushedReply",
+    "PushedReset",
+    "QueueEntries",
     "QueueProgress",
     "QueueStats",
+    "QueueTimes",
+    "RelaysApi",
+    "RepliesApi",
+    "ReplyResult",
+    "ResetRequest",
+    "ResetsApi",
+    "RetriesApi",
+    "RunningInfoRequest",
+    "SendBackRequest",
     "SendRequest",
     "SendResult",
+    "StatsReading",
+    "StatsReadings",
+    "StoredReply",
+    "TopicStats",
 ]

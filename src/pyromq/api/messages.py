@@ -105,6 +105,16 @@ class MessageQuery(msgspec.Struct, frozen=True, kw_only=True):
 class MessagesApi(Protocol):
     """Storing and reading messages."""
 
+    @property
+    def region_id(self) -> str:
+        """Told with the answer to each send, also to a refused one; so is `is_traced`."""
+        ...
+
+    @property
+    def is_traced(self) -> bool:
+        """Whether clients may trace messages that they send here."""
+        ...
+
     async def send(self, caller: Caller, request: SendRequest) -> SendResult: ...
 
     async def send_batch(self, caller: Caller, request: SendRequest) -> SendResult: ...
@@ -120,7 +130,10 @@ class MessagesApi(Protocol):
         begin_ms: int,
         end_ms: int,
         is_unique_key: bool,
-    ) -> MessageQuery: ...
+        is_tag: bool,
+    ) -> MessageQuery:
+        """Messages with a word of KEYS, or with a UNIQ_KEY or exactly these TAGS instead."""
+        ...
 
     def message_at(self, log_offset: LogOffset) -> bytes: ...
 

@@ -4,31 +4,8 @@ from __future__ import annotations
 
 from typing import Protocol
 
-import msgspec
-
 from pyromq.api.caller import Caller
 from pyromq.units import QueueOffset
-
-
-class QueueStats(msgspec.Struct, frozen=True, kw_only=True):
-    """Extent of one queue (TopicOffset on the wire)."""
-
-    queue_id: int
-    min_offset: QueueOffset
-    max_offset: QueueOffset
-    last_update_timestamp_ms: int
-
-
-class QueueProgress(msgspec.Struct, frozen=True, kw_only=True):
-    """How far a group is in one queue (OffsetWrapper on the wire)."""
-
-    topic: str
-    queue_id: int
-    broker_offset: QueueOffset
-    consumer_offset: QueueOffset
-    pull_offset: QueueOffset
-    last_timestamp_ms: int
-    """Store time of the last message consumed, 0 if there is none."""
 
 
 class OffsetsApi(Protocol):
@@ -45,7 +22,10 @@ class OffsetsApi(Protocol):
 
     async def commit_offset(
         self, caller: Caller, group: str, topic: str, queue_id: int, offset: QueueOffset
-    ) -> None: ...
+    ) -> bool:
+        """False if it was ignored: the offset was reset, and the group's client learns of it when
+        it pulls next."""
+        ...
 
     def max_offset(self, topic: str, queue_id: int) -> QueueOffset: ...
 
@@ -63,5 +43,9 @@ class OffsetsApi(Protocol):
         """consumerOffset.json as it would be written now."""
         ...
 
+    def all_delay_offsets(self) -> bytes:
+        """delayOffset.json as it would be written now."""
+        ...
 
-__all__ = ["OffsetsApi", "QueueProgress", "QueueStats"]
+
+__all__ = ["OffsetsApi"]

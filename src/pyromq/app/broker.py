@@ -19,7 +19,7 @@ from pyromq.config import BrokerConfig, Settings, StoreConfig
 from pyromq.config.addresses import is_unspecified, machine_address
 from pyromq.domain.route import MASTER_ID
 from pyromq.errors import ConfigInvalid, StartFailed, StoreFailed
-from pyromq.frontends.remoting import RemotingDoor, broker_table
+from pyromq.frontends.remoting import RemotingDoor, RemotingPeers, broker_table
 from pyromq.store.engine import StoreSettings
 from pyromq.store.metadata import Metadata
 from pyromq.store.native import NativeEngine, open_store
@@ -125,7 +125,11 @@ class BrokerPart:
             language=LanguageCode.JAVA,
         )
         self._registration = Registration(
-            _identity(config, store), settings, self._broker.topics, self._client
+            _identity(config, store),
+            settings,
+            self._broker.topics,
+            self._client,
+            self._broker.take_order_topics,
         )
         self._door = RemotingDoor(
             "broker",
@@ -135,10 +139,10 @@ class BrokerPart:
             call_later=house.loop.call_later,
             connection_lost=self._broker.connection_lost,
         )
-        self._broker.add_peers(self._door)
+        self._broker.add_peers(RemotingPeers(self._door))
 
     def stages(self) -> Sequence[Callable[[], None]]:
-        return [self.broker.end_turn]
+        return self.broker.stages()
 
     def flushes(self) -> Sequence[Callable[[], None]]:
         return [self.door.flush]
@@ -162,9 +166,10 @@ class BrokerPart:
         assert self._engine is not None, "open comes first"
         assert self._metadata is not None, "open comes first"
         try:
-            await self._metadata.stop()
-        finally:
             self._engine.close()
+        finally:
+            self.broker.store_closed()
+            await self._metadata.stop()
 
     def doors(self) -> Mapping[str, str]:
         return {"broker": self.listener.address}

@@ -48,6 +48,8 @@ class DiskSpace(NamedTuple):
 
 DiskSpaceOf = Callable[[Path], DiskSpace | None]
 """Asks the operating system; None if the path has no file system (a store in memory)."""
+DelayProgress = Callable[[], Mapping[int, tuple[int, int]]]
+"""Delay level → (offset up to which its queue is delivered, end of the queue)."""
 
 
 class RuntimeInfo:
@@ -61,6 +63,7 @@ class RuntimeInfo:
         clock: Clock,
         counters: BrokerCounters,
         disk_space_of: DiskSpaceOf,
+        delay_progress: DelayProgress,
     ) -> None:
         self._engine = engine
         self._settings = settings
@@ -68,6 +71,7 @@ class RuntimeInfo:
         self._clock = clock
         self._counters = counters
         self._disk_space_of = disk_space_of
+        self._delay_progress = delay_progress
         self._started_at_ms = clock.now_ms()
         self._started_monotonic_ms = clock.monotonic_ms()
 
@@ -78,6 +82,7 @@ class RuntimeInfo:
             **self._rates(),
             **self._log(),
             **self._disk(),
+            **self._delays(),
             **_absent_parts(),
         }
 
@@ -121,6 +126,8 @@ class RuntimeInfo:
             "msgGetTotalYesterdayMorning": str(get_yesterday),
             "msgGetTotalTodayMorning": str(get_today),
             "msgGetTotalTodayNow": str(counters.transferred_count),
+            # Not Apache's: it says so in its log only.
+            "lowerOffsetCommitTimes": str(counters.lower_commit_count),
         }
 
     def _rates(self) -> dict[str, str]:
@@ -144,6 +151,12 @@ class RuntimeInfo:
             "dispatchBehindBytes": str(positions.written - positions.commit),
             "remainHowManyDataToFlush": _byte_count(positions.written - positions.flushed),
             "earliestMessageTimeStamp": str(-1 if first is None else _store_timestamp(first)),
+        }
+
+    def _delays(self) -> dict[str, str]:
+        return {
+            f"scheduleMessageOffset_{level}": f"{delivered},{end}"
+            for level, (delivered, end) in self._delay_progress().items()
         }
 
     def _disk(self) -> dict[str, str]:

@@ -11,28 +11,36 @@ import ipaddress
 import logging
 import os
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 from shutil import disk_usage
 from typing import Final
 
-from pyromq.api import (
-    Peers,
-    QueueProgress,
-)
+from pyromq.api import Peers
 from pyromq.broker.admin import DiskSpace, DiskSpaceOf, RuntimeInfo
 from pyromq.broker.cleanup import Chore, Cleanup
 from pyromq.broker.clients import Clients
+from pyromq.broker.consumer_status import ConsumerStatus
+from pyromq.broker.delays import Delays
 from pyromq.broker.groups import Groups
 from pyromq.broker.journal import Journal
-from pyromq.broker.offsets import Offsets
+from pyromq.broker.locks import Locks
+from pyromq.broker.offsets import LOG_PERIOD_MS, Offsets
 from pyromq.broker.parked import ParkedPolls
 from pyromq.broker.peers import AllPeers
+from pyromq.broker.progress import Progress
 from pyromq.broker.pull import Pulls
 from pyromq.broker.query import Queries
-from pyromq.broker.send import RandomBelow, Sends
+from pyromq.broker.relays import Relays
+from pyromq.broker.replies import Replies
+from pyromq.broker.reset_marks import ResetMarks
+from pyromq.broker.resets import Resets
+from pyromq.broker.retries import RandomBelow, Retries
+from pyromq.broker.send import Sends
+from pyromq.broker.stats import Stats
 from pyromq.broker.store_turn import StoreTurn
+from pyromq.broker.subscriptions import Subscriptions
 from pyromq.broker.topics import Topics, TopicsChanged, UntilAnnounced
 from pyromq.clock import Clock
 from pyromq.config import BrokerConfig, Settings, StoreConfig
@@ -48,6 +56,7 @@ POLL_DEADLINE_INTERVAL_MS: Final = 100
 """So much later than asked for a long poll may end."""
 COMMIT_TIMEOUT_INTERVAL_MS: Final = 500
 CLIENT_SCAN_INTERVAL_MS: Final = 10 * SECOND_MS
+LOCK_SWEEP_INTERVAL_MS: Final = 10 * SECOND_MS
 DRAIN_TIMEOUT_MS: Final = 2 * SECOND_MS
 """Longest wait at the stop for the syncs of what is stored; a whole clean stop may take 5 s."""
 
@@ -78,11 +87,13 @@ class Broker:
         assert zone is not None
         address = store_host[:-4]
         broker_ip = settings.current.broker_ip1 or str(ipaddress.ip_address(address))
+        self._broker_address = f"{broker_ip}:{int.from_bytes(store_host[-4:])}"
         self._engine = engine
         self._settings = settings
         self._turn = turn
         self._clock = clock
         self._drained: asyncio.Event | None = None
+        self._is_store_closed = False
         self.counters = BrokerCounters(clock.now_ms(), clock.monotonic_ms(), zone)
         self._store_turn = StoreTurn(engine, clock, self.counters)
         self._journal = Journal(metadata, turn)
@@ -96,16 +107,55 @@ class Broker:
             on_topics_changed or _ignore,
             until_announced or _told,
         )
-        self._groups = Groups(metadata, self._journal, settings)
+        self._groups = Groups(metadata, self._journal, self._parked, settings)
         self._peers = AllPeers()
         self._clients = Clients(
             self._topics, self._groups, self._journal, settings, clock, self._peers
         )
-        self._offsets = Offsets(metadata, self._journal, engine, self._topics, self._groups)
-        self._sends = Sends(
+        marks = ResetMarks(metadata, self._journal)
+        self._offsets = Offsets(
+            metadata, self._journal, engine, self._topics, self._groups, marks, self.counters
+        )
+        self._resets = Resets(
+            metadata,
+            self._journal,
+            self._topics,
+            self._groups,
+            self._clients,
+            self._offsets,
+            marks,
+            self._parked,
+            settings,
+            self._peers,
+        )
+        self._progress = Progress(
+            metadata, engine, self._topics, self._clients, clock, self.counters
+        )
+        self._stats = Stats(clock, self.counters, settings)
+        self._subscriptions = Subscriptions(
+            metadata, engine, self._topics, self._clients, store_settings
+        )
+        self._consumer_status = ConsumerStatus(self._clients, self._peers)
+        self._locks = Locks(self._topics, self._groups, metadata, self._journal, settings, clock)
+        self._retries = Retries(
             engine,
             self._topics,
             self._groups,
+            self._locks,
+            self._journal,
+            self._store_turn,
+            settings,
+            store_settings,
+            clock,
+            turn,
+            self.counters,
+            broker_ip=broker_ip,
+            random_below=random_below,
+        )
+        self._sends = Sends(
+            engine,
+            self._topics,
+            self._retries,
             self._journal,
             self._store_turn,
             settings,
@@ -133,6 +183,33 @@ class Broker:
             broker_ip=broker_ip,
         )
         self._queries = Queries(engine, store_settings)
+        self._replies = Replies(
+            engine,
+            self._topics,
+            self._sends,
+            self._clients,
+            self._journal,
+            self._store_turn,
+            settings,
+            store_settings,
+            clock,
+            turn,
+            self.counters,
+            self._peers,
+            store_host=store_host,
+        )
+        self._relays = Relays(
+            self._topics, self._groups, self._clients, self._queries, settings, self._peers
+        )
+        self._delays = Delays(
+            engine,
+            metadata,
+            self._topics.table,
+            store_settings.current.delay_levels_ms,
+            clock,
+            turn,
+            self.counters,
+        )
         self._runtime_info = RuntimeInfo(
             engine,
             settings,
@@ -140,6 +217,7 @@ class Broker:
             clock,
             self.counters,
             disk_space_of or _disk_space,
+            self._delays.progress,
         )
         self.cleanup = Cleanup(
             clock,
@@ -151,8 +229,11 @@ class Broker:
                     lambda: self._expire_commits(store_settings.current.sync_flush_timeout_ms),
                 ),
                 Chore("client expiry", CLIENT_SCAN_INTERVAL_MS, self._expire_clients),
+                Chore("lock expiry", LOCK_SWEEP_INTERVAL_MS, self._locks.sweep),
                 Chore("rates", SAMPLE_INTERVAL_MS, self._sample),
+                Chore("commit log lines", LOG_PERIOD_MS, self._offsets.begin_log_period),
             ),
+            (self._delays.alarm,),
         )
 
         # The verbs of a broker (api/), each bound to the part that does it.
@@ -161,6 +242,8 @@ class Broker:
         self.pull = self._pulls.pull
         self.query_by_key = self._queries.by_key
         self.message_at = self._queries.at
+        self.send_back = self._retries.send_back
+        self.reply = self._replies.reply
 
         self.consumer_offset = self._offsets.committed
         self.commit_offset = self._offsets.commit
@@ -169,6 +252,21 @@ class Broker:
         self.offset_by_time = self._offsets.by_time
         self.earliest_store_time = self._offsets.earliest_store_time
         self.all_consumer_offsets = self._offsets.all
+        self.reset_offsets = self._resets.reset
+        self.clone_offsets = self._resets.clone
+        self.consumer_status = self._consumer_status.of
+
+        self.topic_stats = self._progress.topic_stats
+        self.consume_stats = self._progress.consume_stats
+        self.all_consume_stats = self._progress.all_consume_stats
+        self.consume_times = self._progress.consume_times
+        self.correction_offsets = self._progress.correction_offsets
+        self.stats_of = self._stats.of
+        self.queue_entries = self._subscriptions.queue_entries
+        self.topics_of_group = self._subscriptions.topics_of
+        self.subscription = self._subscriptions.find
+        self.check_subscription = self._subscriptions.check
+        self.all_delay_offsets = self._delays.offsets
 
         self.heartbeat = self._clients.heartbeat
         self.unregister_client = self._clients.unregister
@@ -176,25 +274,36 @@ class Broker:
         self.consumer_connections = self._clients.consumer_connections
         self.producer_connections = self._clients.producer_connections
         self.all_producers = self._clients.all_producers
+        self.lock_queues = self._locks.lock
+        self.unlock_queues = self._locks.unlock
+        self.consumer_running_info = self._relays.running_info
+        self.consume_directly = self._relays.consume_directly
 
         self.put_topic = self._topics.put
+        self.put_topics = self._topics.put_all
         self.delete_topic = self._topics.delete
         self.topic = self._topics.config
         self.topics = self._topics.all
         self.system_topics = self._topics.system_names
-        self.topic_stats = self._offsets.stats
         self.put_group = self._groups.put
+        self.put_groups = self._groups.put_all
         self.delete_group = self._groups.delete
         self.group = self._groups.config
         self.groups = self._groups.all
         self.runtime_info = self._runtime_info.table
 
+        # Told by the name servers.
+        self.take_order_topics = self._topics.take_order_topics
+
     # --- life -----------------------------------------------------------------------------------
 
     def open(self) -> None:
         """Makes the system topics and groups exist; before the first request."""
+        self._topics.finish_deletions()
         self._topics.create_missing_system_topics()
         self._groups.create_missing_system_groups()
+        self._delays.open()
+        self._locks.open()
 
     def start(self) -> None:
         """Starts the background loops; needs a running loop. Includes `open`."""
@@ -207,7 +316,9 @@ class Broker:
         Engine and metadata stay open: who opened them closes them.
         """
         self._sends.close()
+        self._retries.close()
         self._parked.close()
+        self._delays.close()
         await self.cleanup.stop()
         self._turn.end()
         if self._waiter_count:
@@ -218,13 +329,38 @@ class Broker:
             except TimeoutError:
                 _log.warning("%d requests were not answered at the stop", self._waiter_count)
 
+    def store_closed(self) -> None:
+        """The engine is closed, all is on disk: the metadata, still open, notes what that means."""
+        self._is_store_closed = True
+        self._delays.settle()
+
+    def stages(self) -> Sequence[Callable[[], None]]:
+        """What ends a turn: log, journal, each with who waited for it, and who waits for more.
+
+        They run each for itself, so that a fault in one does not keep the others from it.
+        """
+        return self._end_log_turn, self._end_journal_turn, self._wake
+
     def end_turn(self) -> None:
-        """The broker's stage of a turn: log, journal, who waited for them, who waits for more."""
-        self._store_turn.end_turn()
+        """All stages."""
+        for stage in self.stages():
+            stage()
+
+    def _end_log_turn(self) -> None:
+        if not self._is_store_closed:
+            self._store_turn.end_turn()
+            self._delays.end_turn()
+
+    def _end_journal_turn(self) -> None:
         self._journal.end_turn(self._clock.monotonic_ms())
+
+    def _wake(self) -> None:
+        if self._is_store_closed:
+            return
         arrivals = self._engine.take_arrivals()
         if arrivals:
             self._parked.wake(arrivals)
+            self._delays.arrived(arrivals)
         if self._drained is not None and not self._waiter_count:
             self._drained.set()
 
@@ -237,8 +373,21 @@ class Broker:
         return self._settings.current.broker_name
 
     @property
+    def broker_address(self) -> str:
+        """`ip:port` as clients are told."""
+        return self._broker_address
+
+    @property
     def cluster_name(self) -> str:
         return self._settings.current.broker_cluster_name
+
+    @property
+    def region_id(self) -> str:
+        return self._settings.current.region_id
+
+    @property
+    def is_traced(self) -> bool:
+        return self._settings.current.trace_on
 
     @property
     def _waiter_count(self) -> int:
@@ -259,14 +408,6 @@ class Broker:
     def groups_of_topic(self, topic: str) -> Sequence[str]:
         committed = self._offsets.groups_of_topic(topic)
         return sorted(self._clients.groups_subscribed_to(topic).union(committed))
-
-    def consume_stats(self, group: str, topics: Sequence[str] = ()) -> Sequence[QueueProgress]:
-        """While the group is connected, topics that it does not subscribe to are left out."""
-        topics = topics or self._offsets.topics_of_group(group)
-        consumers = self._clients.consumers.get(group)
-        if consumers is not None and consumers.subscriptions:
-            topics = [name for name in topics if name in consumers.subscriptions]
-        return [queue for name in topics for queue in self._offsets.progress(group, name)]
 
     # --- chores ---------------------------------------------------------------------------------
 

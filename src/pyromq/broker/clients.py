@@ -22,15 +22,16 @@ from pyromq.api import (
 )
 from pyromq.broker.groups import Groups
 from pyromq.broker.journal import Journal
+from pyromq.broker.members import ConsumerGroup, Member, subscription_size
 from pyromq.broker.peers import AllPeers
 from pyromq.broker.remarks import shown
 from pyromq.broker.topics import Topics
 from pyromq.clock import Clock
 from pyromq.config import BrokerConfig, Settings
-from pyromq.domain.group import ConsumerData, GroupConfig, Subscription
-from pyromq.domain.subscription import tag_hashes
+from pyromq.domain.group import ConsumerData, GroupConfig
 from pyromq.domain.topic import RETRY_OR_DLQ_TOPIC_LENGTH_MAX, retry_topic
 from pyromq.errors import ConsumerNotOnline, InvalidParameter, RequestFailed, SystemBusy
+from pyromq.units import MIB
 
 HEARTBEAT_GROUPS_MAX: Final = 1_000
 """Producer, and consumer, groups of one heartbeat: a client instance has a handful."""
@@ -38,96 +39,17 @@ SUBSCRIPTIONS_MAX: Final = 10_000
 """Topics one group subscribes to."""
 GROUP_MEMBERS_MAX: Final = 10_000
 """Clients of one group: each change of members is told to all of them."""
+SUBSCRIBED_SIZE_MAX: Final = 256 * MIB
+"""Bytes of all subscriptions of all groups: half a million ordinary ones."""
+KIND_LENGTH_MAX: Final = 64
+"""Characters of the names by which a consumer tells how it consumes; RocketMQ's have 38 at most."""
 MEMBERS_MAX: Final = 500_000
 """Memberships (client in group) in all; each holds about 500 bytes."""
 CLIENT_ID_LENGTH_MAX: Final = 1_024
 """Characters of a client id: address, instance name, unit."""
 PRODUCER_GROUP_LENGTH_MAX: Final = 255
 
-BROADCASTING: Final = "BROADCASTING"
 TOPIC_SYS_FLAG_UNIT_SUBSCRIPTION: Final = 2
-
-
-class Member:
-    """One client in one group."""
-
-    __slots__ = ("address", "client_id", "language", "seen_at_ms", "seen_monotonic_ms", "version")
-
-    def __init__(self, caller: Caller, client_id: str, now_ms: int, monotonic_ms: int) -> None:
-        self.client_id = client_id
-        self.address = caller.address
-        self.language = caller.language
-        self.version = caller.version
-        self.seen_at_ms = now_ms
-        self.seen_monotonic_ms = monotonic_ms
-
-    def described(self) -> ClientConnection:
-        return ClientConnection(
-            client_id=self.client_id,
-            client_addr=self.address,
-            language=self.language,
-            version=self.version,
-            last_update_timestamp_ms=self.seen_at_ms,
-        )
-
-
-class Subscribed:
-    """A subscription and what it filters a queue by."""
-
-    __slots__ = ("subscription", "tag_hashes")
-
-    def __init__(self, subscription: Subscription) -> None:
-        self.subscription = subscription
-        self.tag_hashes = tag_hashes(subscription)
-
-
-class ConsumerGroup:
-    """The consumers of one group that are connected now."""
-
-    __slots__ = (
-        "consume_from_where",
-        "consume_type",
-        "fingerprint",
-        "members",
-        "message_model",
-        "name",
-        "subscriptions",
-    )
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.consume_type = "CONSUME_PASSIVELY"
-        self.message_model = "CLUSTERING"
-        self.consume_from_where = "CONSUME_FROM_LAST_OFFSET"
-        self.members: dict[int, Member] = {}
-        """By connection."""
-        self.subscriptions: dict[str, Subscribed] = {}
-        """By topic."""
-        self.fingerprint: int | None = None
-        """Of the last heartbeat; None before the first."""
-
-    @property
-    def is_broadcasting(self) -> bool:
-        return self.message_model == BROADCASTING
-
-    def subscribe(self, subscriptions: Sequence[Subscription]) -> bool:
-        """Takes over what a client wants; True if topics came or went.
-
-        Another text for a known topic counts from a newer version on, and is no change of topics.
-        """
-        has_changed = False
-        for subscription in subscriptions:
-            old = self.subscriptions.get(subscription.topic)
-            if old is None:
-                has_changed = True
-            elif subscription.sub_version <= old.subscription.sub_version:
-                continue
-            self.subscriptions[subscription.topic] = Subscribed(subscription)
-        wanted = {subscription.topic for subscription in subscriptions}
-        for topic in [topic for topic in self.subscriptions if topic not in wanted]:
-            del self.subscriptions[topic]
-            has_changed = True
-        return has_changed
 
 
 class Clients:
@@ -150,8 +72,12 @@ class Clients:
         self._peers = peers
         self._producers: dict[str, dict[int, Member]] = {}
         self._member_count = 0
+        self._subscribed_size = 0
         self._groups_of_connection: dict[int, tuple[set[str], set[str]]] = {}
         """(producer groups, consumer groups) a connection is in."""
+        self._producer_connections: dict[str, dict[int, int]] = {}
+        """By client id: the connections it produces by, the newest last, each with the number of
+        producer groups it is in under that id."""
         self.consumers: dict[str, ConsumerGroup] = {}
         """By group; read it freely."""
 
@@ -193,6 +119,8 @@ class Clients:
         """Returns whether the client must send its subscriptions in full."""
         name = data.group_name
         group = self.consumers.get(name)
+        if not heartbeat.is_without_subscriptions:
+            self._check_room(name, data, 0 if group is None else group.size)
         if group is None:
             group = self.consumers[name] = ConsumerGroup(name)
         fingerprint = group.fingerprint
@@ -209,14 +137,42 @@ class Clients:
         group.consume_from_where = data.consume_from_where
         has_changed = self._join(group.members, caller, heartbeat.client_id, name, is_consumer=True)
         if not heartbeat.is_without_subscriptions:
+            size = group.size
             has_changed |= group.subscribe(data.subscription_data_set)
+            self._subscribed_size += group.size - size
         if has_changed and config.notify_consumer_ids_changed_enable:
             self._notify(group)
         return must_send_all
 
+    def _check_room(self, name: str, data: ConsumerData, size: int) -> None:
+        """Refuses subscriptions for which there is no memory; `size` is what the group has now."""
+        wanted = sum(map(subscription_size, data.subscription_data_set))
+        if wanted > size and self._subscribed_size - size + wanted > SUBSCRIBED_SIZE_MAX:
+            raise SystemBusy(
+                f"group[{shown(name)}] subscribes to {len(data.subscription_data_set)} topics: "
+                f"the broker remembers {SUBSCRIBED_SIZE_MAX} bytes of subscriptions at most"
+            )
+
     def _register_producer(self, caller: Caller, client_id: str, group: str) -> None:
         members = self._producers.setdefault(group, {})
+        connection_id = caller.connection_id
+        member = members.get(connection_id)
+        old_id = None if member is None else member.client_id
         self._join(members, caller, client_id, group, is_consumer=False)
+        if old_id != client_id:
+            if old_id is not None:
+                self._forget_producer_id(old_id, connection_id)
+            connections = self._producer_connections.setdefault(client_id, {})
+            connections[connection_id] = connections.get(connection_id, 0) + 1
+
+    def _forget_producer_id(self, client_id: str, connection_id: int) -> None:
+        """The connection is in one producer group less under that id."""
+        connections = self._producer_connections[client_id]
+        connections[connection_id] -= 1
+        if not connections[connection_id]:
+            del connections[connection_id]
+            if not connections:
+                del self._producer_connections[client_id]
 
     def _join(
         self,
@@ -287,7 +243,9 @@ class Clients:
 
     def _leave_producers(self, connection_id: int, group: str) -> None:
         members = self._producers.get(group)
-        if members is not None and members.pop(connection_id, None) is not None:
+        member = None if members is None else members.pop(connection_id, None)
+        if member is not None:
+            self._forget_producer_id(member.client_id, connection_id)
             self._forget_membership(connection_id, group, is_consumer=False)
             self._drop_if_empty(group, is_consumer=False)
 
@@ -310,7 +268,7 @@ class Clients:
     def _drop_if_empty(self, group: str, *, is_consumer: bool) -> None:
         if is_consumer:
             if group in self.consumers and not self.consumers[group].members:
-                del self.consumers[group]
+                self._subscribed_size -= self.consumers.pop(group).size
         elif not self._producers.get(group, True):
             del self._producers[group]
 
@@ -329,6 +287,21 @@ class Clients:
         if found is None:
             raise RequestFailed(f"no consumer for this group, {shown(group)}")
         return [member.client_id for member in found.members.values()]
+
+    def find_consumer(self, group: str, client_id: str) -> tuple[int, int] | None:
+        """Connection and version of a group's client, its newest connection if it has several."""
+        found = self.consumers.get(group)
+        if found is None:
+            return None
+        for connection_id, member in reversed(found.members.items()):
+            if member.client_id == client_id:
+                return connection_id, member.version
+        return None
+
+    def find_producer(self, client_id: str) -> int | None:
+        """The connection of a client that is in any producer group, the newest if several."""
+        connections = self._producer_connections.get(client_id)
+        return None if connections is None else next(reversed(connections))
 
     def consumer_connections(self, group: str) -> ConsumerConnections:
         found = self.consumers.get(group)
@@ -374,6 +347,12 @@ def _check(heartbeat: Heartbeat) -> None:
                 f"at most {HEARTBEAT_GROUPS_MAX} are taken"
             )
     for data in heartbeat.consumers:
+        for kind in (data.consume_type, data.message_model, data.consume_from_where):
+            if len(kind) > KIND_LENGTH_MAX:
+                raise InvalidParameter(
+                    f"group[{shown(data.group_name)}] consumes by [{shown(kind)}], "
+                    f"at most {KIND_LENGTH_MAX} characters are taken"
+                )
         if len(data.subscription_data_set) > SUBSCRIPTIONS_MAX:
             raise InvalidParameter(
                 f"group[{shown(data.group_name)}] subscribes to "
@@ -404,10 +383,10 @@ __all__ = [
     "CLIENT_ID_LENGTH_MAX",
     "GROUP_MEMBERS_MAX",
     "HEARTBEAT_GROUPS_MAX",
+    "KIND_LENGTH_MAX",
     "MEMBERS_MAX",
+    "SUBSCRIBED_SIZE_MAX",
     "SUBSCRIPTIONS_MAX",
     "Clients",
-    "ConsumerGroup",
     "Member",
-    "Subscribed",
 ]

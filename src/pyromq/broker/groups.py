@@ -5,11 +5,12 @@ Source: subscription.SubscriptionGroupManager of org.apache.rocketmq.broker 5.5.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
 from pyromq.broker.journal import Journal
+from pyromq.broker.parked import ParkedPolls
 from pyromq.broker.remarks import shown
 from pyromq.config import BrokerConfig, Settings
 from pyromq.domain.attributes import GROUP_ATTRIBUTES, altered_attributes
@@ -34,10 +35,15 @@ class Groups:
     """The consumer groups of this broker."""
 
     def __init__(
-        self, metadata: Metadata, journal: Journal, settings: Settings[BrokerConfig]
+        self,
+        metadata: Metadata,
+        journal: Journal,
+        parked: ParkedPolls,
+        settings: Settings[BrokerConfig],
     ) -> None:
         self._metadata = metadata
         self._journal = journal
+        self._parked = parked
         self._settings = settings
         self.table: Mapping[str, GroupConfig] = metadata.tables.groups
         """By name; read it freely."""
@@ -66,6 +72,30 @@ class Groups:
 
     async def put(self, config: GroupConfig) -> None:
         """Creates or changes a group. The attributes are changes: their keys carry `+` or `-`."""
+        await self.put_all([config])
+
+    async def put_all(self, configs: Sequence[GroupConfig]) -> None:
+        """Creates or changes groups: all of them, or none if one cannot be."""
+        finals = [self._checked(config) for config in configs]
+        new = {config.group_name for config in finals if config.group_name not in self.table}
+        if new and len(self.table) + len(new) > GROUP_COUNT_MAX:
+            raise RequestFailed(
+                f"group[{next(iter(new))}] cannot be created: the broker has "
+                f"{len(self.table)} groups of {GROUP_COUNT_MAX}, the most it takes"
+            )
+        sequence = 0
+        for config in finals:
+            if config != self.table.get(config.group_name):
+                sequence = self._journal.change(self._metadata.put_group, config)
+        if not sequence:
+            return
+        kept = self._journal.kept(sequence)
+        # They may be allowed less than before.
+        self._parked.wake_groups({config.group_name for config in finals})
+        await kept
+
+    def _checked(self, config: GroupConfig) -> GroupConfig:
+        """What the group will be."""
         name = config.group_name
         check_group_name(name)
         if not 0 <= config.retry_queue_nums <= QUEUE_COUNT_MAX:
@@ -77,15 +107,7 @@ class Groups:
         attributes = altered_attributes(
             None if old is None else old.attributes, config.attributes, GROUP_ATTRIBUTES
         )
-        final = msgspec.structs.replace(config, attributes=attributes)
-        if final == old:
-            return
-        if old is None and len(self.table) >= GROUP_COUNT_MAX:
-            raise RequestFailed(
-                f"group[{name}] cannot be created: "
-                f"the broker has {GROUP_COUNT_MAX} groups, the most it takes"
-            )
-        await self._journal.kept(self._journal.change(self._metadata.put_group, final))
+        return msgspec.structs.replace(config, attributes=attributes)
 
     async def delete(self, name: str, *, is_offset_cleaned: bool) -> None:
         """Removes the settings, and on demand what the group has consumed."""

@@ -44,6 +44,10 @@ class Journal:
         """Set when the change with that sequence, and all before it, cannot get lost any more."""
         return self._gate.until(sequence)
 
+    def is_kept(self, sequence: int) -> bool:
+        """Whether `kept` would be set at once."""
+        return sequence <= self._metadata.positions().commit
+
     def end_turn(self, monotonic_ms: int) -> None:
         """Writes the turn's changes and lets go who waited for them. Does not raise."""
         self._gate.mark(monotonic_ms)

@@ -1,8 +1,8 @@
 """Kinds of messages, told by their properties: what is stored, and where.
 
 Only messages that may hold a property of special meaning come here. Kinds that are not built yet
-(delay levels, timers, transactions, lite topics, inner batches) are refused with code 13 and a
-remark that names the property: stored as ordinary messages they would be seen too early.
+(timers, transactions, lite topics, inner batches) are refused with code 13 and a remark that names
+the property: stored as ordinary messages they would be seen too early.
 
 Sources: processor.SendMessageProcessor and util.HookUtils of org.apache.rocketmq.broker,
 attribute.TopicMessageType (parseFromMessageProperty) of org.apache.rocketmq.common 5.5.0.
@@ -13,7 +13,7 @@ from __future__ import annotations
 from typing import Final, NamedTuple
 
 from pyromq.api import SendRequest
-from pyromq.broker.remarks import shown
+from pyromq.domain.delay import delay_level, delayed_place
 from pyromq.domain.message import TRANSACTION_FLAGS
 from pyromq.domain.properties import (
     CLUSTER,
@@ -47,13 +47,20 @@ class Place(NamedTuple):
     sequence: int
     """Journal sequence to wait for as well: the topic came into being with this message."""
     is_dead_letter: bool = False
+    told_queue_id: int | None = None
+    """The queue its sender is told of, if that is not the one it waits in."""
 
 
 def resolve_special(
-    request: SendRequest, config: TopicConfig, properties: str, place: Place
+    request: SendRequest,
+    config: TopicConfig,
+    properties: str,
+    place: Place,
+    *,
+    delay_level_count: int,
 ) -> tuple[str, Place]:
     """The properties to store and the place, for a message with properties of special meaning."""
-    delay = _delay_level(properties)
+    delay = delay_level(properties)
     # For clients before 4.6.1: a half message that a consumer sends back is no half message.
     is_half = (property_value(properties, TRAN_MSG) or "").lower() == "true" and not (
         request.reconsume_times > 0 and delay > 0
@@ -81,24 +88,22 @@ def resolve_special(
         raise _not_supported(TRAN_MSG, "half messages of transactions")
     if property_value(properties, INNER_NUM) is not None:
         raise _not_supported(INNER_NUM, "inner batches")
+    if property_value(properties, LITE_TOPIC) is not None:
+        raise _not_supported(LITE_TOPIC, "lite topics")
     if delay > 0:
-        raise _not_supported(DELAY, "delay levels")
+        return _waiting(properties, place, delay, delay_level_count)
     for name in TIMER_PROPERTIES:
         if property_value(properties, name) is not None:
             raise _not_supported(name, "timer messages")
-    if property_value(properties, LITE_TOPIC) is not None:
-        raise _not_supported(LITE_TOPIC, "lite topics")
     return properties, place
 
 
-def _delay_level(properties: str) -> int:
-    text = property_value(properties, DELAY)
-    if text is None:
-        return 0
-    try:
-        return int(text)
-    except ValueError as error:
-        raise MessageIllegal(f"the property {DELAY} is no number: {shown(text)}") from error
+def _waiting(properties: str, place: Place, level: int, level_count: int) -> tuple[str, Place]:
+    """Into the queue of its delay level; its sender is told of the other, as in Apache."""
+    topic, queue_id, properties = delayed_place(
+        place.topic, place.queue_id, properties, level, level_count
+    )
+    return properties, place._replace(topic=topic, queue_id=queue_id, told_queue_id=place.queue_id)
 
 
 def _priority(text: str) -> int:
@@ -106,6 +111,12 @@ def _priority(text: str) -> int:
         return int(text)
     except ValueError:
         return -1  # as Apache: what is no number is no priority
+
+
+def refuse_delayed_batch(properties: str) -> None:
+    """The items of a batch have no place of their own to wait for. As Apache, with code 13."""
+    if delay_level(properties) > 0:
+        raise MessageIllegal(f"{DELAY}: a batch cannot be delayed; nothing was stored")
 
 
 def refuse_flags(sys_flag: int) -> None:
@@ -126,4 +137,4 @@ def check_keys(properties: str) -> None:
         raise MessageIllegal("Required message key is missing")
 
 
-__all__ = ["Place", "check_keys", "refuse_flags", "resolve_special"]
+__all__ = ["Place", "check_keys", "refuse_delayed_batch", "refuse_flags", "resolve_special"]

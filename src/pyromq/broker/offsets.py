@@ -1,4 +1,4 @@
-"""Offsets: where queues begin and end, and how far each group has come in them.
+"""Offsets: where queues begin and end, and where each group has committed to go on.
 
 Source: processor.ConsumerManageProcessor, offset.ConsumerOffsetManager and the offset part of
 processor.AdminBrokerProcessor of org.apache.rocketmq.broker 5.5.0.
@@ -6,15 +6,17 @@ processor.AdminBrokerProcessor of org.apache.rocketmq.broker 5.5.0.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Final
 
 import msgspec
 
-from pyromq.api import Caller, QueueProgress, QueueStats
+from pyromq.api import Caller, PullRequest
 from pyromq.broker.groups import Groups
 from pyromq.broker.journal import Journal
 from pyromq.broker.remarks import shown
+from pyromq.broker.reset_marks import ResetMarks
 from pyromq.broker.topics import Topics
 from pyromq.domain.topic import QUEUE_COUNT_MAX
 from pyromq.errors import (
@@ -26,25 +28,43 @@ from pyromq.errors import (
     SystemBusy,
     TopicNotFound,
 )
-from pyromq.store.engine import Boundary, Engine
+from pyromq.observe.counters import BrokerCounters
+from pyromq.observe.limited_log import LimitedLog
+from pyromq.store.engine import Boundary, Engine, QueueRange
 from pyromq.store.metadata import Metadata
-from pyromq.units import QueueOffset
+from pyromq.store.tables import offset_key
+from pyromq.units import SECOND_MS, QueueOffset
 
 OFFSET_PAIRS_MAX: Final = 1_000_000
 """Pairs of topic and group with an offset; all of them are in memory and in consumerOffset.json."""
+UNUSUAL_COMMITS_SHOWN: Final = 10
+"""Lines about commits that go back or too far, per LOG_PERIOD_MS."""
+LOG_PERIOD_MS: Final = 10 * SECOND_MS
+
+_log = logging.getLogger(__name__)
 
 
 class Offsets:
     """Queue ranges and consumer offsets."""
 
     def __init__(
-        self, metadata: Metadata, journal: Journal, engine: Engine, topics: Topics, groups: Groups
+        self,
+        metadata: Metadata,
+        journal: Journal,
+        engine: Engine,
+        topics: Topics,
+        groups: Groups,
+        marks: ResetMarks,
+        counters: BrokerCounters,
     ) -> None:
         self._metadata = metadata
         self._journal = journal
         self._engine = engine
         self._topics = topics
         self._groups = groups
+        self._marks = marks
+        self._counters = counters
+        self._unusual = LimitedLog(_log, "unusual commits", UNUSUAL_COMMITS_SHOWN)
 
     def committed(
         self, group: str, topic: str, queue_id: int, *, is_zero_if_not_found: bool | None
@@ -71,9 +91,12 @@ class Offsets:
 
     async def commit(
         self, caller: Caller, group: str, topic: str, queue_id: int, offset: QueueOffset
-    ) -> None:
-        """Keeps a group's offset. A lower one than before is obeyed: it is a reset."""
-        del caller
+    ) -> bool:
+        """Keeps a group's offset; False if it was ignored because of a reset.
+
+        As in Apache a lower one than before is obeyed, since that is how offsets are reset, and so
+        is one behind the queue's end: the next pull corrects it. Both are logged.
+        """
         if group not in self._groups.table:
             raise GroupNotFound(f"Group {shown(group)} not exist!")
         if topic not in self._topics.table:
@@ -84,57 +107,82 @@ class Offsets:
             )
         if offset < 0:
             raise InvalidParameter(f"commitOffset[{offset}] is illegal, accepted is 0 and more")
-        self._check_room(group, topic)
+        self.check_room(group, [topic])
+        if self._marks.is_commit_void(group, topic, queue_id):
+            return False
+        old = self._metadata.tables.offset(group, topic, queue_id)
+        try:
+            end = self._engine.queue_range(topic, queue_id).max_offset
+        except StoreFailed:
+            end = offset  # only a log line depends on it
+        self._tell_unusual(caller, group, topic, queue_id, offset, old, end)
         await self._journal.kept(
             self._journal.change(self._metadata.commit_offset, group, topic, queue_id, offset)
         )
+        return True
 
-    def note_pull(
-        self,
-        group: str,
-        topic: str,
-        queue_id: int,
-        next_offset: QueueOffset,
-        commit_offset: QueueOffset | None,
-    ) -> None:
-        """What a pull tells beside its question; its answer does not wait for it, nor fail by it.
-
-        The caller has checked group, topic and queue.
-        """
-        metadata = self._metadata
-        tables = metadata.tables
-        key = f"{topic}@{group}"
-        pulled = tables.pull_offsets.get(key)
+    def note_pulled(self, request: PullRequest, next_offset: QueueOffset) -> None:
+        """How far a pull has come. In memory only."""
+        tables = self._metadata.tables
+        group, topic, queue_id = request.consumer_group, request.topic, request.queue_id
+        pulled = tables.pull_offsets.get(f"{topic}@{group}")
         if pulled is None:
             if len(tables.pull_offsets) < OFFSET_PAIRS_MAX:
-                metadata.commit_pull_offset(group, topic, queue_id, next_offset)
+                self._metadata.commit_pull_offset(group, topic, queue_id, next_offset)
         elif pulled.get(queue_id) != next_offset:
-            metadata.commit_pull_offset(group, topic, queue_id, next_offset)
-        if commit_offset is None or commit_offset < 0:
+            self._metadata.commit_pull_offset(group, topic, queue_id, next_offset)
+
+    def note_commit(
+        self, caller: Caller, request: PullRequest, offset: QueueOffset, end: QueueOffset
+    ) -> None:
+        """What a pull commits beside its question; its answer does not wait for it, nor fail by it.
+
+        The pull has checked group, topic and queue. `end` is the queue's.
+        """
+        if offset < 0:
             return
-        committed = tables.offsets.get(key)
+        offsets = self._metadata.tables.offsets
+        group, topic, queue_id = request.consumer_group, request.topic, request.queue_id
+        committed = offsets.get(f"{topic}@{group}")
         if committed is None:
-            if len(tables.offsets) >= OFFSET_PAIRS_MAX:
+            if len(offsets) >= OFFSET_PAIRS_MAX:
                 return
-        elif committed.get(queue_id) == commit_offset:
-            return
+            old = None
+        else:
+            old = committed.get(queue_id)
+            if old == offset:
+                return
+        self._tell_unusual(caller, group, topic, queue_id, offset, -1 if old is None else old, end)
         try:
-            self._journal.change(metadata.commit_offset, group, topic, queue_id, commit_offset)
+            self._journal.change(self._metadata.commit_offset, group, topic, queue_id, offset)
         except ServiceUnavailable:
             # A read-only journal still lets consumers read; they see messages again later.
             return
 
-    def max(self, topic: str, queue_id: int) -> QueueOffset:
+    def moved_by_reset(self, caller: Caller, request: PullRequest) -> QueueOffset | None:
+        """Where the puller has to go on if the queue was reset and he does not know yet."""
+        if not self._metadata.tables.resets:
+            return None
+        return self._marks.tell(
+            caller.connection_id,
+            request.consumer_group,
+            request.topic,
+            request.queue_id,
+            request.queue_offset,
+        )
+
+    def range(self, topic: str, queue_id: int) -> QueueRange:
+        """Where the queue begins and ends."""
         try:
-            return self._engine.queue_range(topic, queue_id).max_offset
+            return self._engine.queue_range(topic, queue_id)
         except StoreFailed as error:
-            raise _unreadable(error) from error
+            raise unreadable(error) from error
+
+    def max(self, topic: str, queue_id: int) -> QueueOffset:
+        return self.range(topic, queue_id).max_offset
 
     def min(self, topic: str, queue_id: int) -> QueueOffset:
-        try:
-            return self._engine.queue_range(topic, queue_id).min_offset
-        except StoreFailed as error:
-            raise _unreadable(error) from error
+        return self.range(topic, queue_id).min_offset
 
     def by_time(
         self, topic: str, queue_id: int, timestamp_ms: int, *, is_upper: bool
@@ -143,42 +191,18 @@ class Offsets:
         try:
             return self._engine.offset_by_time(topic, queue_id, timestamp_ms, boundary)
         except StoreFailed as error:
-            raise _unreadable(error) from error
+            raise unreadable(error) from error
 
     def earliest_store_time(self, topic: str, queue_id: int) -> int:
         try:
             queue = self._engine.queue_range(topic, queue_id)
             return self._engine.store_time(topic, queue_id, queue.min_offset)
         except StoreFailed as error:
-            raise _unreadable(error) from error
-
-    def stats(self, topic: str) -> list[QueueStats]:
-        """Every queue of the topic, those too that never had a message."""
-        config = self._topics.table.get(topic)
-        if config is None:
-            raise TopicNotFound(f"topic[{shown(topic)}] not exist")
-        queue_count = max(config.read_queue_nums, config.write_queue_nums)
-        try:
-            return [self._queue_stats(topic, queue_id) for queue_id in range(queue_count)]
-        except StoreFailed as error:
-            raise _unreadable(error) from error
+            raise unreadable(error) from error
 
     def topics_of_group(self, group: str) -> Sequence[str]:
         """Topics in which the group has an offset."""
         return self._metadata.tables.topics_of_group(group)
-
-    def progress(self, group: str, topic: str) -> list[QueueProgress]:
-        """Every queue that can be read of the topic; none if there is no such topic."""
-        config = self._topics.table.get(topic)
-        if config is None:
-            return []
-        try:
-            return [
-                self._queue_progress(group, topic, queue_id)
-                for queue_id in range(config.read_queue_nums)
-            ]
-        except StoreFailed as error:
-            raise _unreadable(error) from error
 
     def all(self) -> bytes:
         """consumerOffset.json; integer keys stand without quotes, as Apache's writer does."""
@@ -205,39 +229,58 @@ class Offsets:
         """Groups with an offset in the topic."""
         return self._metadata.tables.groups_of_topic(topic)
 
-    def _queue_stats(self, topic: str, queue_id: int) -> QueueStats:
-        queue = self._engine.queue_range(topic, queue_id)
-        updated_ms = 0
-        if queue.max_offset > 0:
-            last = QueueOffset(queue.max_offset - 1)
-            updated_ms = self._engine.store_time(topic, queue_id, last)
-        return QueueStats(
-            queue_id=queue_id,
-            min_offset=queue.min_offset,
-            max_offset=queue.max_offset,
-            last_update_timestamp_ms=updated_ms,
-        )
+    def has_any(self, group: str, topic: str) -> bool:
+        return offset_key(topic, group) in self._metadata.tables.offsets
 
-    def _queue_progress(self, group: str, topic: str, queue_id: int) -> QueueProgress:
-        tables = self._metadata.tables
-        consumed = max(tables.offset(group, topic, queue_id), 0)
-        last_ms = 0
-        if consumed > 0:
-            last_ms = self._engine.store_time(topic, queue_id, QueueOffset(consumed - 1))
-        return QueueProgress(
-            topic=topic,
-            queue_id=queue_id,
-            broker_offset=self._engine.queue_range(topic, queue_id).max_offset,
-            consumer_offset=QueueOffset(consumed),
-            pull_offset=QueueOffset(max(consumed, tables.pull_offset(group, topic, queue_id))),
-            last_timestamp_ms=max(last_ms, 0),
-        )
-
-    def _check_room(self, group: str, topic: str) -> None:
+    def check_room(self, group: str, topics: Sequence[str]) -> None:
+        """Raises SystemBusy if there is no room for offsets of the group in these topics."""
         offsets = self._metadata.tables.offsets
-        if len(offsets) >= OFFSET_PAIRS_MAX and f"{topic}@{group}" not in offsets:
-            raise SystemBusy(
-                f"offsets of {OFFSET_PAIRS_MAX} pairs of topic and group are kept, no more fit"
+        if len(offsets) + len(topics) > OFFSET_PAIRS_MAX:
+            new_count = sum(f"{topic}@{group}" not in offsets for topic in topics)
+            if len(offsets) + new_count > OFFSET_PAIRS_MAX:
+                raise SystemBusy(
+                    f"offsets of {OFFSET_PAIRS_MAX} pairs of topic and group are kept, no more fit"
+                )
+
+    def set_pulled(self, group: str, topic: str, offsets: Mapping[int, QueueOffset]) -> None:
+        """After a reset: what was pulled before does not count any more."""
+        if offset_key(topic, group) in self._metadata.tables.pull_offsets:
+            for queue_id, offset in offsets.items():
+                self._metadata.commit_pull_offset(group, topic, queue_id, offset)
+
+    def begin_log_period(self) -> None:
+        self._unusual.begin_period()
+
+    def _tell_unusual(
+        self,
+        caller: Caller,
+        group: str,
+        topic: str,
+        queue_id: int,
+        offset: int,
+        old: int,
+        end: int,
+    ) -> None:
+        if offset < old:
+            self._counters.lower_commit_count += 1
+            self._unusual.warn(
+                "group %s goes back in topic %s, queue %d, from %d to %d: committed by %s",
+                group,
+                topic,
+                queue_id,
+                old,
+                offset,
+                caller.address,
+            )
+        if offset > end:
+            self._unusual.warn(
+                "group %s is at %d in topic %s, queue %d, which ends at %d: committed by %s",
+                group,
+                offset,
+                topic,
+                queue_id,
+                end,
+                caller.address,
             )
 
 
@@ -255,8 +298,8 @@ def _offset_table(table: Mapping[str, Mapping[int, int]]) -> bytes:
     )
 
 
-def _unreadable(error: StoreFailed) -> ServiceUnavailable:
+def unreadable(error: StoreFailed) -> ServiceUnavailable:
     return ServiceUnavailable(f"the store cannot be read: {error}")
 
 
-__all__ = ["OFFSET_PAIRS_MAX", "Offsets"]
+__all__ = ["LOG_PERIOD_MS", "OFFSET_PAIRS_MAX", "UNUSUAL_COMMITS_SHOWN", "Offsets", "unreadable"]

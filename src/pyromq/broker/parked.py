@@ -2,8 +2,8 @@
 
 A parked poll is an entry under its queue and in a heap of deadlines; it costs nothing while nothing
 happens, and there is no timer per poll. Four things wake it: a message that it wants (those it does
-not want only move its offset forward), its deadline, a change of its topic, and the loss of its
-connection or of the broker.
+not want only move its offset forward), its deadline, a change of its topic or group, and the loss
+of its connection or of the broker.
 
 Source: longpolling.PullRequestHoldService of org.apache.rocketmq.broker 5.5.0, which scans all
 polls every 5 s instead.
@@ -11,7 +11,7 @@ polls every 5 s instead.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from heapq import heapify, heappop, heappush
 from typing import Final
 
@@ -35,6 +35,7 @@ class Poll:
         "body_size_max",
         "connection_id",
         "deadline_ms",
+        "group",
         "latch",
         "message_count_max",
         "queue_id",
@@ -52,6 +53,7 @@ class Poll:
         message_count_max: int,
         body_size_max: int,
         tag_hashes: frozenset[int] | None,
+        group: str,
         connection_id: int,
         deadline_ms: int,
     ) -> None:
@@ -61,6 +63,7 @@ class Poll:
         self.message_count_max = message_count_max
         self.body_size_max = body_size_max
         self.tag_hashes = tag_hashes
+        self.group = group
         self.connection_id = connection_id
         self.deadline_ms = deadline_ms
         self.latch: Latch[QueueRead | None] = Latch()
@@ -116,6 +119,18 @@ class ParkedPolls:
         for polls in list(self._by_topic.get(topic, {}).values()):
             for poll in list(polls):
                 self._finish(poll, None)
+
+    def wake_group(self, group: str) -> None:
+        """The group changed: its polls look again themselves."""
+        self.wake_groups({group})
+
+    def wake_groups(self, groups: Collection[str]) -> None:
+        """The same for several. Rare, so all polls are gone through, once."""
+        own = [
+            poll for polls in self._by_connection.values() for poll in polls if poll.group in groups
+        ]
+        for poll in own:
+            self._finish(poll, None)
 
     def expire(self, monotonic_ms: int) -> None:
         """Wakes the polls whose time is up."""

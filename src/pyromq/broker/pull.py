@@ -26,7 +26,7 @@ from pyromq.domain.topic import PERM_READ, TopicConfig
 from pyromq.errors import (
     GroupNotFound,
     InvalidParameter,
-    NoPermission,
+    PullForbidden,
     RequestFailed,
     ServiceUnavailable,
     StoreFailed,
@@ -42,6 +42,13 @@ SUSPEND_TIMEOUT_MAX_MS: Final = 10 * MINUTE_MS
 """Longest hold of a pull, whatever its client asks for; it gets code 19 then and asks again."""
 PARSED_FILTERS_MAX: Final = 10_000
 """Filter texts of pulls kept with their tag hashes; all are forgotten when there are more."""
+
+# What forbids a pull (ForbiddenType of org.apache.rocketmq.remoting.protocol 5.5.0).
+BROKER_FORBIDDEN: Final = 1
+GROUP_FORBIDDEN: Final = 2
+TOPIC_FORBIDDEN: Final = 3
+BROADCASTING_FORBIDDEN: Final = 4
+SUBSCRIPTION_FORBIDDEN: Final = 5
 
 _STATUS_OF: Final = {
     ReadStatus.FOUND: PullStatus.FOUND,
@@ -99,29 +106,29 @@ class Pulls:
     async def pull(self, caller: Caller, request: PullRequest) -> PullResult:
         """Messages from `queue_offset` on; may take as long as the client is ready to wait."""
         wanted = self._check(caller, request)
+        moved_to = self._offsets.moved_by_reset(caller, request)
+        if moved_to is not None:
+            return self._reset(request, wanted, moved_to)
         read = self._read(request, wanted, request.queue_offset)
         status = _status(read, request.queue_offset)
-        self._offsets.note_pull(
-            request.consumer_group,
-            request.topic,
-            request.queue_id,
-            read.next_offset,
-            request.commit_offset,
-        )
+        self._offsets.note_pulled(request, read.next_offset)
+        if request.commit_offset is not None:
+            self._offsets.note_commit(caller, request, request.commit_offset, read.max_offset)
         if status is PullStatus.NOT_FOUND and request.may_suspend:
             poll = self._poll(caller, request, wanted)
             found = await self._parked.park(poll)
             wanted = self._check(caller, request)
+            moved_to = self._offsets.moved_by_reset(caller, request)
+            if moved_to is not None:
+                return self._reset(request, wanted, moved_to)
             read = found or self._read(request, wanted, poll.queue_offset)
             status = _status(read, poll.queue_offset)
             if status is PullStatus.NOT_FOUND and poll.queue_offset > request.queue_offset:
                 # Messages came that were not wanted: the client goes on behind them.
                 status = PullStatus.RETRY_IMMEDIATELY
                 read = read._replace(status=ReadStatus.NO_MATCHED_MESSAGE)
-            self._offsets.note_pull(
-                request.consumer_group, request.topic, request.queue_id, read.next_offset, None
-            )
-        return self._result(read, status, wanted)
+            self._offsets.note_pulled(request, read.next_offset)
+        return self._result(request, read, status, wanted)
 
     # --- reading --------------------------------------------------------------------------------
 
@@ -152,16 +159,36 @@ class Pulls:
             message_count_max=wanted.message_count_max,
             body_size_max=wanted.body_size_max,
             tag_hashes=wanted.tag_hashes,
+            group=request.consumer_group,
             connection_id=caller.connection_id,
             deadline_ms=self._clock.monotonic_ms() + timeout_ms,
         )
 
-    def _result(self, read: QueueRead, status: PullStatus, wanted: _Wanted) -> PullResult:
+    def _reset(self, request: PullRequest, wanted: _Wanted, moved_to: QueueOffset) -> PullResult:
+        """Somebody set the group's offset: its client goes on there. What it commits with this
+        pull is of the time before."""
+        min_offset, max_offset = self._offsets.range(request.topic, request.queue_id)
+        return PullResult(
+            status=PullStatus.OFFSET_MOVED,
+            remark="OFFSET_RESET",
+            next_begin_offset=moved_to,
+            min_offset=min_offset,
+            max_offset=max_offset,
+            topic_sys_flag=wanted.topic.topic_sys_flag,
+            group_sys_flag=wanted.group.group_sys_flag,
+        )
+
+    def _result(
+        self, request: PullRequest, read: QueueRead, status: PullStatus, wanted: _Wanted
+    ) -> PullResult:
         counters = self._counters
         if read.message_count:
             counters.found_count += 1
             counters.transferred_count += read.message_count
             counters.transferred_size += len(read.body)
+            counters.group_gets.add(
+                f"{request.topic}@{request.consumer_group}", read.message_count, len(read.body)
+            )
         else:
             counters.miss_count += 1
         return PullResult(
@@ -182,23 +209,32 @@ class Pulls:
     def _check(self, caller: Caller, request: PullRequest) -> _Wanted:
         settings = self._settings.current
         if not settings.broker_permission & PERM_READ:
-            raise NoPermission(f"the broker[{self._broker_ip}] pulling message is forbidden")
+            raise PullForbidden(
+                f"the broker[{self._broker_ip}] pulling message is forbidden", BROKER_FORBIDDEN
+            )
         if request.is_lite and not settings.lite_pull_message_enable:
-            raise NoPermission(f"the broker[{self._broker_ip}] for lite pull consumer is forbidden")
+            raise PullForbidden(
+                f"the broker[{self._broker_ip}] for lite pull consumer is forbidden",
+                BROKER_FORBIDDEN,
+            )
         group, _ = self._groups.find(request.consumer_group)
         if group is None:
             raise GroupNotFound(
                 f"subscription group [{shown(request.consumer_group)}] does not exist, {FAQ}"
             )
         if not group.consume_enable:
-            raise NoPermission(f"subscription group no permission, {request.consumer_group}")
+            raise PullForbidden(
+                f"subscription group no permission, {request.consumer_group}", GROUP_FORBIDDEN
+            )
         topic = self._topic_table.get(request.topic)
         if topic is None:
             raise TopicNotFound(
                 f"topic[{shown(request.topic)}] not exist, apply first please! {FAQ}"
             )
         if not topic.is_readable:
-            raise NoPermission(f"the topic[{request.topic}] pulling message is forbidden")
+            raise PullForbidden(
+                f"the topic[{request.topic}] pulling message is forbidden", TOPIC_FORBIDDEN
+            )
         if not 0 <= request.queue_id < topic.read_queue_nums:
             raise InvalidParameter(
                 f"queueId[{request.queue_id}] is illegal, topic:[{request.topic}] "
@@ -243,10 +279,14 @@ class Pulls:
         if consumers is None:
             raise SubscriptionNotFound(f"the consumer's group info not exist{FAQ}")
         if not group.consume_broadcast_enable and consumers.is_broadcasting:
-            raise NoPermission(f"the consumer group[{name}] can not consume by broadcast way")
+            raise PullForbidden(
+                f"the consumer group[{name}] can not consume by broadcast way",
+                BROADCASTING_FORBIDDEN,
+            )
         if self._groups.is_forbidden_to_read(name, request.topic):
-            raise NoPermission(
-                f"the consumer group[{name}] is forbidden for topic[{request.topic}]"
+            raise PullForbidden(
+                f"the consumer group[{name}] is forbidden for topic[{request.topic}]",
+                SUBSCRIPTION_FORBIDDEN,
             )
         subscribed = consumers.subscriptions.get(request.topic)
         if subscribed is None:

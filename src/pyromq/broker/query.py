@@ -15,6 +15,8 @@ from pyromq.units import LogOffset
 
 UNIQUE_KEY_COUNT: Final = 32
 """Messages a query by unique key gets at most, whatever it asks for (defaultQueryMaxNum)."""
+TAG_MARK: Final = "T#"
+"""Before a tag in the index, so that a key of the same name is another entry."""
 
 
 class Queries:
@@ -33,10 +35,17 @@ class Queries:
         begin_ms: int,
         end_ms: int,
         is_unique_key: bool,
+        is_tag: bool,
     ) -> MessageQuery:
-        """What the index knows under that key; no records if it knows nothing."""
+        """What the index knows under that key; no records if it knows nothing.
+
+        Tags are indexed beside keys, marked (IndexService.buildKey of org.apache.rocketmq.store).
+        One who asks for both kinds at once is taken to mean the unique key.
+        """
         if is_unique_key:
             count_max = UNIQUE_KEY_COUNT
+        elif is_tag:
+            key = TAG_MARK + key
         count_max = min(count_max, self._store_settings.current.max_msgs_num_batch)
         try:
             found = self._engine.query_key(

@@ -10,18 +10,22 @@ of org.apache.rocketmq.broker 5.5.0.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Final
 
 from pyromq.api import Caller, SendRequest, SendResult
-from pyromq.broker.groups import Groups
 from pyromq.broker.journal import Journal
-from pyromq.broker.kinds import Place, check_keys, refuse_flags, resolve_special
-from pyromq.broker.remarks import FAQ, shown
+from pyromq.broker.kinds import (
+    Place,
+    check_keys,
+    refuse_delayed_batch,
+    refuse_flags,
+    resolve_special,
+)
+from pyromq.broker.remarks import FAQ
+from pyromq.broker.retries import RandomBelow, Retries
 from pyromq.broker.store_turn import StoreTurn
 from pyromq.broker.topics import Topics
 from pyromq.clock import Clock
-from pyromq.codes import VERSION_3_4_9
 from pyromq.config import BrokerConfig, Settings, StoreConfig
 from pyromq.domain.attributes import CLEANUP_POLICY
 from pyromq.domain.message import (
@@ -45,19 +49,16 @@ from pyromq.domain.properties import (
     without_properties,
 )
 from pyromq.domain.topic import (
-    DLQ_QUEUE_NUMS,
     FORBIDDEN_TO_SEND,
     PERM_WRITE,
     RETRY_PREFIX,
     TOPIC_LENGTH_MAX,
     TopicConfig,
     check_topic_name,
-    dlq_topic,
 )
 from pyromq.domain.unique_key import UniqueKeys
 from pyromq.errors import (
     FlushTimedOut,
-    GroupNotFound,
     InvalidParameter,
     MessageIllegal,
     NoPermission,
@@ -75,9 +76,6 @@ MULTI_TAG: Final = "MULTI_TAG"
 TOPIC_SYS_FLAG_UNIT: Final = 1
 TOPIC_SYS_FLAG_UNIT_SUBSCRIPTION: Final = 2
 
-RandomBelow = Callable[[int], int]
-"""A number from 0 up to, not including, the argument."""
-
 
 class Sends:
     """Stores messages."""
@@ -86,7 +84,7 @@ class Sends:
         self,
         engine: Engine,
         topics: Topics,
-        groups: Groups,
+        retries: Retries,
         journal: Journal,
         store_turn: StoreTurn,
         settings: Settings[BrokerConfig],
@@ -103,7 +101,7 @@ class Sends:
         self._engine = engine
         self._topics = topics
         self._topic_table = topics.table
-        self._groups = groups
+        self._retries = retries
         self._journal = journal
         self._until_committed = store_turn.committed.until
         self._until_written = store_turn.written.until
@@ -111,19 +109,21 @@ class Sends:
         self._request_end = turn.request_end
         self._settings = settings
         self._body_size_max = store_settings.current.max_message_size_bytes
+        self._delay_level_count = len(store_settings.current.delay_levels_ms)
         self._clock = clock
         self._counters = counters
         self._id_prefix = offset_message_id_prefix(store_host)
         self._broker_ip = broker_ip
         self._unique_keys = unique_keys
         self._random_below = random_below
-        self._is_closed = False
+        self.is_closed = False
+        """Nothing is stored any more."""
         self._suffix_of: BrokerConfig | None = None
         self._suffix = ""
 
     def close(self) -> None:
         """From now on nothing is stored any more."""
-        self._is_closed = True
+        self.is_closed = True
 
     # --- the verbs ------------------------------------------------------------------------------
 
@@ -134,11 +134,12 @@ class Sends:
         """
         settings = self._settings.current
         now_ms = self._clock.now_ms()
-        config, sequence = self._checked_topic(caller, request, settings, now_ms)
+        config, sequence = self.checked_topic(caller, request, settings, now_ms)
         topic = config.topic_name
         queue_id = request.queue_id
         if queue_id < 0:
-            queue_id = self._random_queue(config)
+            queue_id = self.random_queue(config)
+        stored_queue_id = queue_id
         properties = request.properties
         unique_key = unique_key_of(properties)
         if unique_key is None:
@@ -147,9 +148,16 @@ class Sends:
         if may_be_special(properties) or topic.startswith(RETRY_PREFIX):
             place = Place(topic, queue_id, sequence)
             if topic.startswith(RETRY_PREFIX):
-                place = self._retry_place(caller, request, place)
-            properties, place = resolve_special(request, config, properties, place)
-            topic, queue_id, sequence, _ = place
+                place = self._retries.place_of_resent(caller, request, place)
+            properties, place = resolve_special(
+                request,
+                config,
+                properties,
+                place,
+                delay_level_count=self._delay_level_count,
+            )
+            topic, stored_queue_id, sequence, _, told_queue_id = place
+            queue_id = stored_queue_id if told_queue_id is None else told_queue_id
         sys_flag = request.sys_flag
         if sys_flag & (TRANSACTION_FLAGS | INNER_BATCH_FLAGS):
             refuse_flags(sys_flag)
@@ -170,7 +178,7 @@ class Sends:
         try:
             appended = self._append(
                 topic,
-                queue_id,
+                stored_queue_id,
                 body,
                 stored,
                 flag=request.flag,
@@ -203,6 +211,7 @@ class Sends:
         counters = self._counters
         counters.put_count += 1
         counters.put_size += end - log_offset
+        counters.topic_puts.add(topic, 1, end - log_offset)
         return SendResult(
             msg_id=f"{self._id_prefix}{log_offset:016X}",
             queue_id=queue_id,
@@ -221,10 +230,10 @@ class Sends:
         """
         settings = self._settings.current
         now_ms = self._clock.now_ms()
-        config, sequence = self._checked_topic(caller, request, settings, now_ms)
+        config, sequence = self.checked_topic(caller, request, settings, now_ms)
         queue_id = request.queue_id
         if queue_id < 0:
-            queue_id = self._random_queue(config)
+            queue_id = self.random_queue(config)
         topic = config.topic_name
         if len(topic) > TOPIC_LENGTH_MAX:
             raise MessageIllegal(f"message topic length too long {len(topic)}")
@@ -232,7 +241,14 @@ class Sends:
             raise MessageIllegal(f"batch request does not support retry group {topic}")
         properties = request.properties
         if may_be_special(properties):
-            resolve_special(request, config, properties, Place(topic, queue_id, sequence))
+            refuse_delayed_batch(properties)
+            resolve_special(
+                request,
+                config,
+                properties,
+                Place(topic, queue_id, sequence),
+                delay_level_count=self._delay_level_count,
+            )
         if request.sys_flag & (TRANSACTION_FLAGS | INNER_BATCH_FLAGS):
             refuse_flags(request.sys_flag)
         if not 0 < len(request.body) <= self._body_size_max:
@@ -270,6 +286,7 @@ class Sends:
         counters = self._counters
         counters.put_count += len(log_offsets)
         counters.put_size += appended.end - appended.log_offset
+        counters.topic_puts.add(topic, len(log_offsets), appended.end - appended.log_offset)
         prefix = self._id_prefix
         return SendResult(
             msg_id=",".join([f"{prefix}{log_offset:016X}" for log_offset in log_offsets]),
@@ -283,7 +300,7 @@ class Sends:
 
     # --- the checks -----------------------------------------------------------------------------
 
-    def _checked_topic(
+    def checked_topic(
         self, caller: Caller, request: SendRequest, settings: BrokerConfig, now_ms: int
     ) -> tuple[TopicConfig, int]:
         """The topic's settings, and the journal sequence to wait for if it was created just now."""
@@ -291,7 +308,7 @@ class Sends:
             raise RequestFailed(
                 f"broker unable to service, until {settings.start_accept_send_request_timestamp_ms}"
             )
-        if self._is_closed:
+        if self.is_closed:
             raise self._unavailable("the broker is shutting down")
         topic = request.topic
         config = self._topic_table.get(topic)
@@ -328,27 +345,7 @@ class Sends:
             raise TopicNotFound(f"topic[{topic}] not exist, apply first please!{FAQ}")
         return self._topic_table[topic], sequence
 
-    def _retry_place(self, caller: Caller, request: SendRequest, place: Place) -> Place:
-        """A consumer sends a message back through its producer: again, or to the dead letters."""
-        name = request.topic[len(RETRY_PREFIX) :].partition("+")[0]
-        group, created = self._groups.find(name)
-        if group is None:
-            raise GroupNotFound(f"subscription group not exist, {shown(name)} {FAQ}")
-        times_max = group.retry_max_times
-        if caller.version >= VERSION_3_4_9 and request.max_reconsume_times is not None:
-            times_max = request.max_reconsume_times
-        if request.reconsume_times <= times_max:
-            return place._replace(sequence=max(place.sequence, created))
-        topic = dlq_topic(name)
-        sequence = self._topics.create_if_absent(topic, DLQ_QUEUE_NUMS)
-        return Place(
-            topic,
-            self._random_below(DLQ_QUEUE_NUMS),
-            max(place.sequence, created, sequence),
-            is_dead_letter=True,
-        )
-
-    def _random_queue(self, config: TopicConfig) -> int:
+    def random_queue(self, config: TopicConfig) -> int:
         if config.write_queue_nums < 1:
             raise InvalidParameter(f"request queueId[-1] is illegal, {config}")
         return self._random_below(config.write_queue_nums)
@@ -382,4 +379,4 @@ def _is_waived(properties: str) -> bool:
     return value is not None and value.lower() != "true"
 
 
-__all__ = ["RandomBelow", "Sends"]
+__all__ = ["Sends"]

@@ -1,12 +1,18 @@
 """Topics: which exist, who may create them, and what goes with one that is deleted.
 
+A deletion is kept in the journal before the store drops the topic's queues: what a client was not
+told is deleted must not have lost its messages after a kill. Until the queues are gone the journal
+calls the topic doomed. So a deletion that was interrupted is finished at the next start, or before
+a new topic gets the name.
+
 Source: topic.TopicConfigManager and the topic part of processor.AdminBrokerProcessor of
 org.apache.rocketmq.broker 5.5.0.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import logging
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -39,10 +45,19 @@ from pyromq.domain.topic import (
     start_topics,
 )
 from pyromq.domain.version import DataVersion
-from pyromq.errors import InvalidParameter, RequestFailed, TopicNotFound
+from pyromq.errors import (
+    InvalidParameter,
+    RequestFailed,
+    ServiceUnavailable,
+    StoreFailed,
+    SystemBusy,
+    TopicNotFound,
+)
 from pyromq.store.engine import Engine
 from pyromq.store.metadata import Metadata
 from pyromq.waiting import Latch
+
+_log = logging.getLogger(__name__)
 
 _READ_WRITE: Final = PERM_READ | PERM_WRITE
 
@@ -74,6 +89,8 @@ class Topics:
         self._on_changed = on_changed
         self._until_announced = until_announced
         self._own_names: frozenset[str] = frozenset()
+        self._deletions: dict[str, int] = {}
+        """Doomed topics of this life of the process: the journal's sequence of their deletion."""
         self.table: Mapping[str, TopicConfig] = metadata.tables.topics
         """By name; read it freely."""
 
@@ -156,8 +173,42 @@ class Topics:
             return self._replace(msgspec.structs.replace(config, order=is_order))
         return 0
 
+    def take_order_topics(self, names: Collection[str]) -> None:
+        """Topics that the name servers know as ordered across brokers are ordered here too.
+
+        Others stay as they are: a topic may be made ordered at the broker alone.
+        """
+        for name in names:
+            config = self.table.get(name)
+            if config is not None and not config.order:
+                self._replace(msgspec.structs.replace(config, order=True))
+
     async def put(self, config: TopicConfig) -> None:
         """Creates or changes a topic. The attributes are changes: their keys carry `+` or `-`."""
+        await self.put_all([config])
+
+    async def put_all(self, configs: Sequence[TopicConfig]) -> None:
+        """Creates or changes topics: all of them, or none if one cannot be."""
+        finals = [self._checked(config) for config in configs]
+        new = {config.topic_name for config in finals if config.topic_name not in self.table}
+        self._check_room(new)
+        for topic in new:
+            self._finish_deletion(topic)
+        sequence = 0
+        for config in finals:
+            if config != self.table.get(config.topic_name):
+                sequence = self._replace(config)
+        if not sequence:
+            return
+        kept = self._journal.kept(sequence)
+        # Who waits for their messages may have to ask elsewhere, or not at all.
+        for config in finals:
+            self._parked.wake_topic(config.topic_name)
+        await kept
+        await self._until_announced()
+
+    def _checked(self, config: TopicConfig) -> TopicConfig:
+        """What the topic will be."""
         topic = config.topic_name
         check_topic_name(topic)
         self._check_not_system(topic)
@@ -177,15 +228,7 @@ class Topics:
             None if old is None else old.attributes, config.attributes, TOPIC_ATTRIBUTES
         )
         _check_supported(config.attributes)
-        final = msgspec.structs.replace(config, attributes=attributes)
-        if old is None:
-            sequence = self._create(final)
-        elif final == old:
-            return
-        else:
-            sequence = self._replace(final)
-        await self._journal.kept(sequence)
-        await self._until_announced()
+        return msgspec.structs.replace(config, attributes=attributes)
 
     async def delete(self, topic: str) -> None:
         """Removes a topic, its queues, its offsets, and its groups' POP retry topics."""
@@ -200,11 +243,39 @@ class Topics:
         for name in doomed:
             self._journal.change(self._metadata.delete_topic, name)
             sequence = self._journal.change(self._metadata.drop_offsets, topic=name)
-            self._engine.drop_topic(name)
-        self._on_changed(doomed)
-        await self._journal.kept(sequence)
         for name in doomed:
-            self._parked.wake_topic(name)
+            if name in self._metadata.tables.doomed_topics:
+                self._deletions[name] = sequence
+        self._on_changed(doomed)
+        try:
+            await self._journal.kept(sequence)
+            for name in doomed:
+                self._drop_queues(name)
+        finally:
+            for name in doomed:
+                self._parked.wake_topic(name)
+
+    def finish_deletions(self) -> None:
+        """At the start: drops what deletions of an earlier life of the process have left."""
+        for name in list(self._metadata.tables.doomed_topics):
+            try:
+                self._drop_queues(name)
+            except ServiceUnavailable as error:
+                _log.error("%s; it is tried again before the name is used", error)
+
+    def _drop_queues(self, topic: str) -> None:
+        """Drops what a deleted topic left in the store, unless the name is in use again."""
+        if topic in self.table:
+            return
+        try:
+            self._engine.drop_topic(topic)
+        except StoreFailed as error:
+            raise ServiceUnavailable(
+                f"topic[{shown(topic)}] is deleted, its queues cannot be dropped: {error}"
+            ) from error
+        self._deletions.pop(topic, None)
+        if topic in self._metadata.tables.doomed_topics:
+            self._journal.change(self._metadata.note_queues_dropped, topic)
 
     def config(self, topic: str) -> TopicConfig:
         config = self.table.get(topic)
@@ -220,12 +291,24 @@ class Topics:
         return sorted(SYSTEM_TOPICS | self._own_names)
 
     def _create(self, config: TopicConfig) -> int:
-        if len(self.table) >= TOPIC_COUNT_MAX:
-            raise RequestFailed(
-                f"topic[{config.topic_name}] cannot be created: "
-                f"the broker has {TOPIC_COUNT_MAX} topics, the most it takes"
-            )
+        topic = config.topic_name
+        self._check_room((topic,))
+        self._finish_deletion(topic)
         return self._replace(config)
+
+    def _check_room(self, new: Collection[str]) -> None:
+        if new and len(self.table) + len(new) > TOPIC_COUNT_MAX:
+            raise RequestFailed(
+                f"topic[{shown(next(iter(new)))}] cannot be created: "
+                f"the broker has {len(self.table)} topics of {TOPIC_COUNT_MAX}, the most it takes"
+            )
+
+    def _finish_deletion(self, topic: str) -> None:
+        """Before a new topic gets the name: the queues of an old one of that name must be gone."""
+        if topic in self._metadata.tables.doomed_topics:
+            if not self._journal.is_kept(self._deletions.get(topic, 0)):
+                raise SystemBusy(f"topic[{shown(topic)}] is being deleted, try again")
+            self._drop_queues(topic)
 
     def _replace(self, config: TopicConfig) -> int:
         sequence = self._journal.change(self._metadata.put_topic, config)

@@ -3,15 +3,17 @@
 At the start, every 30 s, at once when topics change, and a farewell at the end; each name server
 by itself, so that one that is gone does not delay what the others hear. A name server that came
 back is found within seconds: its connection was lost, and attempts follow each other more slowly
-only up to `RETRY_MS_MAX`. Follows BrokerController.registerBrokerAll, registerSingleTopicAll,
-registerIncrementBrokerData and out.BrokerOuterAPI of org.apache.rocketmq.broker 5.5.0.
+only up to `RETRY_MS_MAX`. Its answer tells which topics are ordered across brokers.
+
+Follows BrokerController.registerBrokerAll, registerSingleTopicAll, registerIncrementBrokerData,
+handleRegisterBrokerResult and out.BrokerOuterAPI of org.apache.rocketmq.broker 5.5.0.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Final, Protocol
 
 from pyromq.cluster.announcement import Announcement, Identity, Topics
@@ -20,6 +22,7 @@ from pyromq.config import BrokerConfig, Settings
 from pyromq.errors import PyromqError, RequestFailed
 from pyromq.waiting import Latch
 from pyromq.wire.remoting.bodies.registration import decode_data_version, encode_data_version
+from pyromq.wire.remoting.bodies.routes import decode_kv_table
 from pyromq.wire.remoting.frame import Command
 from pyromq.wire.remoting.headers import decode_header, encode_ext
 from pyromq.wire.remoting.headers.namesrv import QueryDataVersionResponse, RegisterTopicHeader
@@ -35,6 +38,9 @@ FAREWELL_TIMEOUT_MS: Final = 1_000
 """A stop does not wait longer for name servers; they notice the closed connection anyway."""
 
 _log = logging.getLogger(__name__)
+
+TakeOrderTopics = Callable[[Collection[str]], None]
+"""Told, by each answer that has a table of them, which topics are ordered across brokers."""
 
 
 class Requests(Protocol):
@@ -60,11 +66,12 @@ class Registration:
         config: Settings[BrokerConfig],
         topics: Topics,
         client: Requests,
+        take_order_topics: TakeOrderTopics | None = None,
     ) -> None:
         """`topics` gives the broker's whole table; `client` stays the caller's to close."""
         self._announcement = Announcement(identity, config, topics)
         self._links = {
-            address: _Link(address, self._announcement, client)
+            address: _Link(address, self._announcement, client, take_order_topics or _ignore)
             for address in config.current.namesrv_addresses
         }
 
@@ -134,15 +141,27 @@ class Registration:
         await asyncio.gather(*(link.stop() for link in self._links.values()))
 
 
+def _ignore(names: Collection[str]) -> None:
+    """Nobody wants to know which topics are ordered."""
+    del names
+
+
 class _Link:
     """The registration at one name server."""
 
-    def __init__(self, address: str, announcement: Announcement, client: Requests) -> None:
+    def __init__(
+        self,
+        address: str,
+        announcement: Announcement,
+        client: Requests,
+        take_order_topics: TakeOrderTopics,
+    ) -> None:
         self.has_tried = asyncio.Event()
         self.is_registered = False
         self._address = address
         self._announcement = announcement
         self._client = client
+        self._take_order_topics = take_order_topics
         self._may_be_known = False
         self._has_failed = False
         self._is_whole_due = True
@@ -240,7 +259,16 @@ class _Link:
     async def _register(self, body: bytes) -> None:
         self._may_be_known = True
         ext = self._announcement.register_ext(body)
-        await self._ask(RequestCode.REGISTER_BROKER, ext, body)
+        answer = await self._ask(RequestCode.REGISTER_BROKER, ext, body)
+        if answer.body:
+            self._take(answer.body)
+
+    def _take(self, order_topic_config: bytes) -> None:
+        """A name server that says nonsense here has the broker all the same."""
+        try:
+            self._take_order_topics(decode_kv_table(order_topic_config).keys())
+        except PyromqError as error:
+            _log.warning("name server %s: its order topics are not taken: %s", self._address, error)
 
     async def _register_topic(self, name: str) -> None:
         if self._announcement.has_all([name]):
@@ -319,4 +347,5 @@ __all__ = [
     "Identity",
     "Registration",
     "Requests",
+    "TakeOrderTopics",
 ]

@@ -129,6 +129,11 @@ class BrokerConfig:
         high=LONG_MAX,
         doc="Refuse sends before this time (ms since 1970).",
     )
+    store_reply_message_enable: bool = prop(
+        "storeReplyMessageEnable",
+        True,
+        doc="Store replies to requests too, in the topic that they were sent to.",
+    )
     long_polling_enable: bool = prop(
         "longPollingEnable",
         True,
@@ -144,6 +149,12 @@ class BrokerConfig:
     lite_pull_message_enable: bool = prop(
         "litePullMessageEnable", True, doc="Answer lite pulls (code 361)."
     )
+    use_server_side_reset_offset: bool = prop(
+        "useServerSideResetOffset",
+        True,
+        doc="Reset offsets (code 222) here and at once, consumers online or not. Otherwise only "
+        "with consumers online, which are told and pause for 10 s.",
+    )
     notify_consumer_ids_changed_enable: bool = prop(
         "notifyConsumerIdsChangedEnable",
         True,
@@ -155,6 +166,15 @@ class BrokerConfig:
         low=100,
         high=24 * HOUR_MS,
         doc="A client without heartbeat for so long (ms) has left its groups.",
+    )
+    order_lock_lease_ms: int = prop(
+        "rocketmq.broker.rebalance.lockMaxLiveTime",
+        60_000,
+        low=100,
+        high=HOUR_MS,
+        doc="A queue is locked for its consumer for so long (ms) after it last asked for it. A "
+        "client trusts a lock for 30,000 and asks every 20,000; below that order is not kept. "
+        "In Apache a property of the JVM.",
     )
     register_name_server_period_ms: int = prop(
         "registerNameServerPeriod",

@@ -170,7 +170,7 @@ _KEYS: Final = """
     statefulAuthenticationCacheExpiredSecond statefulAuthenticationCacheMaxNum
     statefulAuthorizationCacheExpiredSecond statefulAuthorizationCacheMaxNum
     statRocksDBCQIntervalSec storePathBrokerIdentity storePathDLedgerCommitLog
-    storePathEpochFile storeReplyMessageEnable storeType subscriptionExpiredTimeout
+    storePathEpochFile storeType subscriptionExpiredTimeout
     syncBrokerMemberGroupPeriod syncBrokerMetadataPeriod syncControllerMetadataPeriod
     syncFromLastFile syncMasterFlushOffsetWhenStartup timerColdDataCheckIntervalMs
     timerCongestNumEachSlot timerEnableCheckMetrics timerEnableRetryUntilSuccess
@@ -192,7 +192,7 @@ _KEYS: Final = """
     useEpollNativeSelector useMessageFilterForNotification usePIDColdCtrStrategy
     userCacheExpiredSecond userCacheMaxNum userCacheRefreshSecond
     useReentrantLockWhenPutMessage useSeparateRetryQueue useSeparateStorePathForRocksdbCQ
-    useServerSideResetOffset useSingleRocksDBForAllConfigs useStaticSubscription useTLS
+    useSingleRocksDBForAllConfigs useStaticSubscription useTLS
     waitTimeMillsInAckQueue waitTimeMillsInAdminBrokerQueue waitTimeMillsInHeartbeatQueue
     waitTimeMillsInLitePullQueue waitTimeMillsInPullQueue waitTimeMillsInSendQueue
     waitTimeMillsInTransactionQueue wakeCommitWhenPutMessage wakeFlushWhenPutMessage

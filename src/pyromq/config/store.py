@@ -147,7 +147,8 @@ class StoreConfig:
         "messageDelayLevel",
         "1s 5s 10s 30s 1m 2m 3m 4m 5m 6m 7m 8m 9m 10m 20m 30m 1h 2h",
         boot_only=True,
-        doc="Delays of level 1, 2, …: numbers with s, m, h or d, separated by blanks.",
+        doc="Delays of level 1, 2, …: numbers with s, m, h or d, separated by blanks. What waits "
+        "already waits as long as its level says now; a level that is gone, like the highest.",
     )
     max_transfer_bytes_on_message_in_memory: int = prop(
         "maxTransferBytesOnMessageInMemory",

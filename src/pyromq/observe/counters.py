@@ -1,8 +1,8 @@
 """What a broker counts: plain integers beside the verbs, read when somebody asks.
 
-No dictionary and no lock per message: the loop thread adds, the same thread reads. Rates come from
-samples taken once a second. Source of the names and windows: StoreStatsService of
-org.apache.rocketmq.store 5.5.0 and BrokerStats of org.apache.rocketmq.broker.
+No lock: the loop thread adds, the same thread reads. Rates come from samples taken once a second;
+what is counted per topic and per group has meters (meters.py). Source of the names and windows:
+StoreStatsService of org.apache.rocketmq.store 5.5.0 and BrokerStats of org.apache.rocketmq.broker.
 """
 
 from __future__ import annotations
@@ -12,9 +12,14 @@ from collections import deque
 from datetime import datetime, tzinfo
 from typing import Final, NamedTuple
 
+from pyromq.observe.meters import Meters
+
 SAMPLE_INTERVAL_MS: Final = 1_000
 RATE_WINDOWS: Final = (10, 60, 600)
 """Samples (so about seconds) that the three numbers of a rate look back."""
+
+TOTAL_PUT: Final = "put"
+TOTAL_GET: Final = "get"
 
 PUT_TIME_BOUNDS_MS: Final = (0, 10, 50, 100, 200, 500, 1_000, 2_000, 3_000, 4_000, 5_000, 10_000)
 PUT_TIME_LABELS: Final = (
@@ -49,16 +54,21 @@ class BrokerCounters:
 
     __slots__ = (
         "_days",
+        "_metered",
         "_samples",
         "_today",
         "_zone",
         "found_count",
+        "group_gets",
+        "lower_commit_count",
         "miss_count",
         "put_count",
         "put_failed_count",
         "put_size",
         "put_time_max_ms",
         "put_times",
+        "topic_puts",
+        "totals",
         "transferred_count",
         "transferred_size",
     )
@@ -78,6 +88,15 @@ class BrokerCounters:
         self.transferred_count = 0
         """Messages given to consumers."""
         self.transferred_size = 0
+        self.lower_commit_count = 0
+        """Offset commits of clients that moved their group back."""
+        self.topic_puts = Meters(monotonic_ms)
+        """Messages stored, by topic."""
+        self.group_gets = Meters(monotonic_ms)
+        """Messages given to consumers, by `topic@group`."""
+        self.totals = Meters(monotonic_ms)
+        """All messages, under TOTAL_PUT and TOTAL_GET; up to the last sample."""
+        self._metered = (0, 0, 0, 0, 0)
         self._samples: deque[Sample] = deque(maxlen=RATE_WINDOWS[-1] + 1)
         self._samples.append(Sample(monotonic_ms, 0, 0, 0, 0))
         self._zone = zone
@@ -93,6 +112,9 @@ class BrokerCounters:
 
     def sample(self, now_ms: int, monotonic_ms: int) -> None:
         """Called once a second: keeps what rates need, and notices midnight."""
+        self._add_totals()
+        for meters in (self.topic_puts, self.group_gets, self.totals):
+            meters.sample(monotonic_ms)
         self._samples.append(
             Sample(
                 monotonic_ms,
@@ -106,6 +128,26 @@ class BrokerCounters:
         if day != self._today:
             self._today = day
             self._days = (self._days[1], (self.put_count, self.transferred_count))
+
+    def _add_totals(self) -> None:
+        puts, put_size, gets, get_size, found = self._metered
+        self._metered = (
+            self.put_count,
+            self.put_size,
+            self.transferred_count,
+            self.transferred_size,
+            self.found_count,
+        )
+        if self.put_count > puts:
+            count = self.put_count - puts
+            self.totals.add(TOTAL_PUT, count, self.put_size - put_size, count)
+        if self.found_count > found:
+            self.totals.add(
+                TOTAL_GET,
+                self.transferred_count - gets,
+                self.transferred_size - get_size,
+                self.found_count - found,
+            )
 
     def rates(self, name: str) -> tuple[float, ...]:
         """Per second over the last 10, 60 and 600 samples, or over what there is of them.
@@ -147,4 +189,10 @@ class BrokerCounters:
         return datetime.fromtimestamp(now_ms / 1000, self._zone).toordinal()
 
 
-__all__ = ["PUT_TIME_LABELS", "SAMPLE_INTERVAL_MS", "BrokerCounters"]
+__all__ = [
+    "PUT_TIME_LABELS",
+    "SAMPLE_INTERVAL_MS",
+    "TOTAL_GET",
+    "TOTAL_PUT",
+    "BrokerCounters",
+]

@@ -33,6 +33,12 @@ class TopicDeleted(Change, frozen=True, tag="topic-deleted"):
     version: DataVersion
 
 
+class TopicQueuesDropped(Change, frozen=True, tag="queues-dropped"):
+    """The store has no queues of the deleted topic any more."""
+
+    topic: str
+
+
 class TopicsTaken(Change, frozen=True, tag="topics-taken"):
     """The whole table comes from a topics.json that was not ours."""
 
@@ -82,10 +88,60 @@ class OffsetsDropped(Change, frozen=True, tag="offsets-dropped"):
     """`topic@group` of each."""
 
 
+class OffsetsReset(Change, frozen=True, tag="offsets-reset"):
+    """Offsets set from outside the group."""
+
+    key: str
+    """`topic@group`."""
+    offsets: dict[int, int]
+    """By queue."""
+    version: DataVersion
+    is_marked: bool
+    """They stay marked until the group has adopted them."""
+
+
+class ResetsAdopted(Change, frozen=True, tag="resets-adopted"):
+    """The group goes on from the offsets these queues were reset to."""
+
+    key: str
+    queue_ids: list[int]
+
+
 class OffsetsTaken(Change, frozen=True, tag="offsets-taken"):
     """The whole table comes from a consumerOffset.json that was not ours."""
 
     offsets: dict[str, dict[int, int]]
+    version: DataVersion
+    unknown: dict[str, Fields]
+
+
+class QueuesLocked(Change, frozen=True, tag="locked"):
+    """Queues whose order lock a client of the group got."""
+
+    group: str
+    client_id: str
+    queues: dict[str, list[int]]
+    """Topic → queue ids."""
+
+
+class QueuesUnlocked(Change, frozen=True, tag="unlocked"):
+    """Order locks of the group that were given back, or expired."""
+
+    group: str
+    queues: dict[str, list[int]]
+
+
+class DelayOffsetsMoved(Change, frozen=True, tag="delay-offsets"):
+    """How far the queues of delay levels have been delivered, by level."""
+
+    offsets: dict[int, int]
+    version: DataVersion
+
+
+class DelayOffsetsTaken(Change, frozen=True, tag="delay-offsets-taken"):
+    """The whole table comes from a delayOffset.json that was not ours."""
+
+    offsets: dict[int, int]
     version: DataVersion
     unknown: dict[str, Fields]
 
@@ -132,6 +188,7 @@ class Closed(Change, frozen=True, tag="closed"):
 AnyChange: TypeAlias = (
     TopicPut
     | TopicDeleted
+    | TopicQueuesDropped
     | TopicsTaken
     | GroupPut
     | GroupDeleted
@@ -139,7 +196,13 @@ AnyChange: TypeAlias = (
     | GroupsTaken
     | OffsetsCommitted
     | OffsetsDropped
+    | OffsetsReset
+    | ResetsAdopted
     | OffsetsTaken
+    | QueuesLocked
+    | QueuesUnlocked
+    | DelayOffsetsMoved
+    | DelayOffsetsTaken
     | KvPut
     | KvDeleted
     | KvTaken
@@ -151,6 +214,8 @@ AnyChange: TypeAlias = (
 __all__ = [
     "AnyChange",
     "Closed",
+    "DelayOffsetsMoved",
+    "DelayOffsetsTaken",
     "Fields",
     "ForbiddenPut",
     "GroupDeleted",
@@ -161,10 +226,15 @@ __all__ = [
     "KvTaken",
     "OffsetsCommitted",
     "OffsetsDropped",
+    "OffsetsReset",
     "OffsetsTaken",
     "Opened",
     "Projected",
+    "QueuesLocked",
+    "QueuesUnlocked",
+    "ResetsAdopted",
     "TopicDeleted",
     "TopicPut",
+    "TopicQueuesDropped",
     "TopicsTaken",
 ]

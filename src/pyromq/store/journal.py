@@ -98,7 +98,7 @@ class Journal:
         """What the thread shall sync, and how far that goes; replaced whole, never changed."""
         self._synced_to = self._durable
         """Written by the thread before it reports, read by the loop after."""
-        self._sync_error: OSError | None = None
+        self._sync_error: BaseException | None = None
         """Likewise; `close` may come before the report."""
 
         self.append(Opened(__version__))
@@ -143,9 +143,10 @@ class Journal:
             raise StoreFailed(self._failure)
         try:
             write_all(self._files, self._fd, data)
-        except OSError as error:
+        except Exception as error:
+            # Also a fault of ours ends it: a journal must not go on behind a gap.
             self._appended = self._written
-            self._fail(f"the metadata journal could not be written: {error.strerror}")
+            self._fail(f"the metadata journal could not be written: {_reason(error)}")
             raise StoreFailed(self._failure) from error
         self._written = self._appended
         self._size += len(data)
@@ -185,8 +186,8 @@ class Journal:
         self._failure = reason
         self._release_waiters()
 
-    def _fail_sync(self, error: OSError) -> None:
-        self._fail(f"the metadata journal could not be synced: {error.strerror}")
+    def _fail_sync(self, error: BaseException) -> None:
+        self._fail(f"the metadata journal could not be synced: {_reason(error)}")
 
     def _release_waiters(self) -> None:
         waiting = []
@@ -220,12 +221,12 @@ class Journal:
         try:
             for fd in fds:
                 self._files.sync(fd)
-        except OSError as error:
+        except BaseException as error:
             self._sync_error = error
             raise
         self._synced_to = sequence
 
-    def _sync_done(self, error: OSError | None) -> None:
+    def _sync_done(self, error: BaseException | None) -> None:
         if self._is_closed:
             return
         self._is_syncing = False
@@ -260,9 +261,9 @@ class Journal:
             replace_file(self._files, path, form.encode_header(form.JOURNAL_MAGIC, generation))
             fds.append(self._files.open(path))
 
-        def prepared(error: OSError | None) -> None:
+        def prepared(error: BaseException | None) -> None:
             if error is not None:
-                self._give_up_generation(f"cannot prepare its journal: {error.strerror}")
+                self._give_up_generation(f"cannot prepare its journal: {_reason(error)}")
             elif self._is_closed:
                 self._files.close(fds[0])
             else:
@@ -287,9 +288,9 @@ class Journal:
             sizes.append(size)
             remove_superseded(self._directory, self._files, generation)
 
-        def written(error: OSError | None) -> None:
+        def written(error: BaseException | None) -> None:
             if error is not None:
-                self._give_up_generation(f"cannot write its snapshot: {error.strerror}")
+                self._give_up_generation(f"cannot write its snapshot: {_reason(error)}")
                 return
             self._is_generation_due = False
             self._size_limit = max(self._size_min, sizes[0])
@@ -342,6 +343,14 @@ class Journal:
             self._fail(f"the metadata journal could not be closed: {error.strerror}")
             raise StoreFailed(self._failure) from error
         self._written = self._durable = self._appended
+
+
+def _reason(error: BaseException) -> str:
+    """What the disk said; a fault of ours is shown with where it happened."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    _log.error("a fault on the thread of the metadata journal", exc_info=error)
+    return repr(error)
 
 
 def write_snapshot(

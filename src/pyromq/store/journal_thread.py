@@ -1,7 +1,8 @@
 """The one thread that syncs and replaces metadata files, so that the loop never waits for a disk.
 
-It does one piece of work after another and reports each on the loop. Who hands over work keeps the
-number of pieces small: one sync and one new generation at a time.
+It does one piece of work after another and reports each on the loop, whatever went wrong with it:
+a thread that ended of a fault would leave its askers waiting for ever. Who hands over work keeps
+the number of pieces small: one sync and one new generation at a time.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ from typing import TypeAlias
 CallOnLoop: TypeAlias = Callable[[Callable[[], None]], object]
 """`loop.call_soon_threadsafe`, or what a test has in its place."""
 
-Done: TypeAlias = Callable[[OSError | None], None]
+Done: TypeAlias = Callable[[BaseException | None], None]
+"""Told what the work raised: an OSError is the disk's fault, anything else is one of ours."""
 
 
 class JournalThread:
@@ -48,10 +50,10 @@ class JournalThread:
         assert self._call_on_loop is not None
         while (piece := self._work.get()) is not None:
             work, done = piece
-            error = None
+            error: BaseException | None = None
             try:
                 work()
-            except OSError as raised:
+            except BaseException as raised:  # noqa: BLE001 — handed on whole to who asked for it
                 error = raised
             try:
                 self._call_on_loop(partial(done, error))

@@ -37,6 +37,8 @@ FOLDER: Final = "pyromq"
 PROJECTION_INTERVAL_MS: Final = 5 * SECOND_MS
 OFFSET_VERSION_STEP: Final = 500
 """Offset commits per step of their DataVersion: Apache's consumerOffsetUpdateVersionStep."""
+DELAY_VERSION_STEP: Final = 200
+"""Delivered messages per step of that DataVersion: Apache's delayOffsetUpdateVersionStep."""
 
 _log = logging.getLogger(__name__)
 
@@ -64,7 +66,10 @@ _FILE_OF: Final[dict[type[Change], str]] = {
     changes.GroupsTaken: projection.GROUPS,
     changes.OffsetsCommitted: projection.OFFSETS,
     changes.OffsetsDropped: projection.OFFSETS,
+    changes.OffsetsReset: projection.OFFSETS,
     changes.OffsetsTaken: projection.OFFSETS,
+    changes.DelayOffsetsMoved: projection.DELAY_OFFSETS,
+    changes.DelayOffsetsTaken: projection.DELAY_OFFSETS,
     changes.KvPut: projection.KV,
     changes.KvDeleted: projection.KV,
     changes.KvTaken: projection.KV,
@@ -95,6 +100,7 @@ class Metadata:
         self._projected = projected
         self._files = files or Files()
         self._offset_commits = 0
+        self._delayed_count = 0
         self._turn_offsets: dict[str, dict[int, int]] = {}
         self._changed_files: set[str] = set()
         self._uncertain_files: set[str] = set()
@@ -195,10 +201,14 @@ class Metadata:
         return self._change(changes.TopicPut(config, self._next(self.tables.topics_version)))
 
     def delete_topic(self, topic: str) -> int:
-        """Forgets a topic; its offsets stay until `drop_offsets`."""
+        """Forgets a topic; its offsets stay until `drop_offsets`, its queues are doomed."""
         if topic not in self.tables.topics:
             return self._last_sequence()
         return self._change(changes.TopicDeleted(topic, self._next(self.tables.topics_version)))
+
+    def note_queues_dropped(self, topic: str) -> int:
+        """The store has dropped the queues of a deleted topic."""
+        return self._change(changes.TopicQueuesDropped(topic))
 
     def put_group(self, config: GroupConfig) -> int:
         """Creates or replaces a consumer group."""
@@ -260,6 +270,40 @@ class Metadata:
         self._change(changes.OffsetsDropped([target]))
         version = self.tables.offsets_version
         return self._change(changes.OffsetsCommitted({target: offsets}, version))
+
+    def reset_offsets(
+        self, group: str, topic: str, offsets: dict[int, int], *, is_marked: bool
+    ) -> int:
+        """Sets the group's offsets (by queue) from outside; marked ones stay so until adopted."""
+        key, version = offset_key(topic, group), self.tables.offsets_version
+        return self._change(changes.OffsetsReset(key, offsets, version, is_marked))
+
+    def adopt_resets(self, group: str, topic: str, queue_ids: list[int]) -> int:
+        """The group goes on from the offsets these queues were reset to."""
+        return self._change(changes.ResetsAdopted(offset_key(topic, group), queue_ids))
+
+    # --- order locks ----------------------------------------------------------------------------
+
+    def put_locks(self, group: str, client_id: str, queues: dict[str, list[int]]) -> int:
+        """A client got the order locks of queues (topic → queue ids)."""
+        return self._change(changes.QueuesLocked(group, client_id, queues))
+
+    def delete_locks(self, group: str, queues: dict[str, list[int]]) -> int:
+        """Order locks ended."""
+        return self._change(changes.QueuesUnlocked(group, queues))
+
+    # --- delay levels ---------------------------------------------------------------------------
+
+    def move_delay_offsets(self, offsets: dict[int, int]) -> int:
+        """Sets up to where the queues of delay levels are delivered, by level."""
+        tables = self.tables
+        steps = self._delayed_count // DELAY_VERSION_STEP
+        for level, offset in offsets.items():
+            self._delayed_count += max(offset - tables.delay_offsets.get(level, 0), 0)
+        version = tables.delay_offsets_version
+        if self._delayed_count // DELAY_VERSION_STEP > steps:
+            version = self._next(version)
+        return self._change(changes.DelayOffsetsMoved(offsets, version))
 
     # --- KV config ------------------------------------------------------------------------------
 
@@ -374,7 +418,12 @@ class Metadata:
 def _new_tables(clock: Clock) -> Tables:
     """Empty tables; a DataVersion begins with the time it was made, as Apache's does."""
     version = DataVersion(0, 0, clock.now_ms())
-    return Tables(topics_version=version, groups_version=version, offsets_version=version)
+    return Tables(
+        topics_version=version,
+        groups_version=version,
+        offsets_version=version,
+        delay_offsets_version=version,
+    )
 
 
 def _take_projection(

@@ -12,8 +12,8 @@ before a file of ours comes into its place, its digest is durable in the journal
 Without a journal the files are all there is: then one that exists and cannot be read, nor its .bak,
 is damage and never an empty table. Members we do not know are kept and written again.
 
-Sources: ConfigManager, TopicConfigManager, SubscriptionGroupManager, ConsumerOffsetManager and
-KVConfigManager of Apache RocketMQ 5.5.0.
+Sources: ConfigManager, TopicConfigManager, SubscriptionGroupManager, ConsumerOffsetManager,
+ScheduleMessageService and KVConfigManager of Apache RocketMQ 5.5.0.
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ from pyromq.wire import dialect
 TOPICS: Final = "config/topics.json"
 GROUPS: Final = "config/subscriptionGroup.json"
 OFFSETS: Final = "config/consumerOffset.json"
+DELAY_OFFSETS: Final = "config/delayOffset.json"
 KV: Final = "kvConfig.json"
 
 _SIZE_MAX: Final = 512 * MIB
@@ -252,6 +253,24 @@ def _take_offsets(members: Fields) -> AnyChange:
     return changes.OffsetsTaken(offsets, _version(members), _others(members, *computed))
 
 
+# --- config/delayOffset.json --------------------------------------------------------------------
+
+
+def _encode_delay_offsets(tables: Tables) -> bytes:
+    members = {
+        "dataVersion": tables.delay_offsets_version,
+        "offsetTable": dict(sorted(tables.delay_offsets.items())),
+    }
+    others = tables.unknown_delay_offsets.get(_FILE, {})
+    return dialect.encode(_sorted({**members, **others}), pretty=True)
+
+
+def _take_delay_offsets(members: Fields) -> AnyChange:
+    offsets = _convert(_table(members, "offsetTable"), dict[int, int])
+    others = _others(members, "dataVersion", "offsetTable")
+    return changes.DelayOffsetsTaken(offsets, _version(members), others)
+
+
 # --- kvConfig.json ------------------------------------------------------------------------------
 
 
@@ -282,11 +301,18 @@ BROKER_FILES: Final = (
         _encode_offsets,
         _take_offsets,
     ),
+    ProjectedFile(
+        DELAY_OFFSETS,
+        ("delay_offsets", "delay_offsets_version", "unknown_delay_offsets"),
+        _encode_delay_offsets,
+        _take_delay_offsets,
+    ),
 )
 NAMESRV_FILES: Final = (ProjectedFile(KV, ("kv", "unknown_kv"), _encode_kv, _take_kv),)
 
 __all__ = [
     "BROKER_FILES",
+    "DELAY_OFFSETS",
     "GROUPS",
     "KV",
     "NAMESRV_FILES",

@@ -2,11 +2,13 @@
 
 State with one owner, the loop thread. It changes by `apply` only, which is what the journal
 replays; so tables rebuilt from the journal equal those that wrote it. Same content as RocketMQ's
-TopicConfigManager, SubscriptionGroupManager, ConsumerOffsetManager and KVConfigManager.
+TopicConfigManager, SubscriptionGroupManager, ConsumerOffsetManager, ScheduleMessageService and
+KVConfigManager.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 import msgspec
@@ -28,6 +30,8 @@ class Tables(msgspec.Struct, kw_only=True):
 
     topics: dict[str, TopicConfig] = msgspec.field(default_factory=dict)
     topics_version: DataVersion = DataVersion()
+    doomed_topics: dict[str, None] = msgspec.field(default_factory=dict)
+    """Deleted topics whose queues the store may still have."""
     groups: dict[str, GroupConfig] = msgspec.field(default_factory=dict)
     groups_version: DataVersion = DataVersion()
     forbidden: dict[str, dict[str, int]] = msgspec.field(default_factory=dict)
@@ -37,12 +41,20 @@ class Tables(msgspec.Struct, kw_only=True):
     offsets_version: DataVersion = DataVersion()
     pull_offsets: dict[str, dict[int, int]] = msgspec.field(default_factory=dict)
     """Like `offsets`, but in memory only."""
+    resets: dict[str, dict[int, int]] = msgspec.field(default_factory=dict)
+    """Like `offsets`: those that were set from outside and that the group has not adopted yet."""
+    delay_offsets: dict[int, int] = msgspec.field(default_factory=dict)
+    """Delay level → offset in its queue up to which everything is delivered."""
+    delay_offsets_version: DataVersion = DataVersion()
     kv: dict[str, dict[str, str]] = msgspec.field(default_factory=dict)
     """Namespace → key → value."""
+    locks: dict[str, dict[int, str]] = msgspec.field(default_factory=dict)
+    """`topic@group` → queue id → client that holds the order lock."""
 
     unknown_topics: dict[str, Fields] = msgspec.field(default_factory=dict)
     unknown_groups: dict[str, Fields] = msgspec.field(default_factory=dict)
     unknown_offsets: dict[str, Fields] = msgspec.field(default_factory=dict)
+    unknown_delay_offsets: dict[str, Fields] = msgspec.field(default_factory=dict)
     unknown_kv: dict[str, Fields] = msgspec.field(default_factory=dict)
     projected: dict[str, list[bytes]] = msgspec.field(default_factory=dict)
     """File of the projection → digests of what we wrote last, the newest at the end."""
@@ -64,6 +76,13 @@ class Tables(msgspec.Struct, kw_only=True):
         """Groups that have committed offsets in the topic."""
         return [group for name, group in map(split_key, self.offsets) if name == topic and group]
 
+    def held_locks(self) -> Iterator[tuple[str, str, int, str]]:
+        """(group, topic, queue id, client id) of each order lock."""
+        for key, clients in self.locks.items():
+            topic, group = split_key(key)
+            for queue_id, client_id in clients.items():
+                yield group, topic, queue_id, client_id
+
     def copy(self, *names: str) -> Tables:
         """What these tables (or those that are named) are now, for another thread."""
         copied = Tables()
@@ -83,20 +102,37 @@ class Tables(msgspec.Struct, kw_only=True):
                 for key in keys:
                     self.offsets.pop(key, None)
                     self.pull_offsets.pop(key, None)
+                    self.resets.pop(key, None)
+            case changes.OffsetsReset(key, offsets, version, is_marked):
+                self.offsets.setdefault(key, {}).update(offsets)
+                self.offsets_version = version
+                if is_marked:
+                    self.resets.setdefault(key, {}).update(offsets)
+                else:
+                    self._unmark(key, offsets)
+            case changes.ResetsAdopted(key, queue_ids):
+                self._unmark(key, queue_ids)
             case changes.OffsetsTaken(offsets, version, unknown):
                 self.offsets = {key: dict(taken) for key, taken in offsets.items()}
+                self.resets = {}
                 self.offsets_version = version
                 self.unknown_offsets = unknown
             case changes.TopicPut(config, version):
                 self.topics[config.topic_name] = config
                 self.topics_version = version
+                self.doomed_topics.pop(config.topic_name, None)
             case changes.TopicDeleted(topic, version):
                 self.topics.pop(topic, None)
                 self.unknown_topics.pop(topic, None)
                 self.topics_version = version
+                self.doomed_topics[topic] = None
+            case changes.TopicQueuesDropped(topic):
+                self.doomed_topics.pop(topic, None)
             case changes.TopicsTaken(configs, version, unknown):
                 self.topics = dict(configs)
                 self.topics_version = version
+                for topic in configs:
+                    self.doomed_topics.pop(topic, None)
                 self.unknown_topics = dict(unknown)
             case changes.GroupPut(config, version):
                 self.groups[config.group_name] = config
@@ -104,6 +140,8 @@ class Tables(msgspec.Struct, kw_only=True):
             case changes.GroupDeleted(group, version):
                 self.groups.pop(group, None)
                 self.forbidden.pop(group, None)
+                for key in [key for key in self.resets if split_key(key)[1] == group]:
+                    del self.resets[key]
                 self.unknown_groups.pop(group, None)
                 self.groups_version = version
             case changes.ForbiddenPut(group, topic, bits, version):
@@ -117,6 +155,25 @@ class Tables(msgspec.Struct, kw_only=True):
                 self.forbidden = {group: dict(bits) for group, bits in forbidden.items()}
                 self.groups_version = version
                 self.unknown_groups = dict(unknown)
+            case changes.QueuesLocked(group, client_id, queues):
+                for topic, queue_ids in queues.items():
+                    clients = self.locks.setdefault(offset_key(topic, group), {})
+                    clients.update(dict.fromkeys(queue_ids, client_id))
+            case changes.QueuesUnlocked(group, queues):
+                for topic, queue_ids in queues.items():
+                    key = offset_key(topic, group)
+                    clients = self.locks.get(key, {})
+                    for queue_id in queue_ids:
+                        clients.pop(queue_id, None)
+                    if not clients:
+                        self.locks.pop(key, None)
+            case changes.DelayOffsetsMoved(moved, version):
+                self.delay_offsets.update(moved)
+                self.delay_offsets_version = version
+            case changes.DelayOffsetsTaken(moved, version, unknown):
+                self.delay_offsets = dict(moved)
+                self.delay_offsets_version = version
+                self.unknown_delay_offsets = unknown
             case changes.KvPut(namespace, key, value):
                 self.kv.setdefault(namespace, {})[key] = value
             case changes.KvDeleted(namespace, key):
@@ -129,6 +186,13 @@ class Tables(msgspec.Struct, kw_only=True):
                 self.projected[file] = [*known, digest][-DIGESTS_KEPT:]
             case changes.Opened() | changes.Closed():
                 pass
+
+    def _unmark(self, key: str, queue_ids: Iterable[int]) -> None:
+        marks = self.resets.get(key, {})
+        for queue_id in queue_ids:
+            marks.pop(queue_id, None)
+        if not marks:
+            self.resets.pop(key, None)
 
 
 def _copied(table: dict[str, Any]) -> dict[str, Any]:

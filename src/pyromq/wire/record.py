@@ -12,7 +12,7 @@ from __future__ import annotations
 import ipaddress
 import struct
 import zlib
-from typing import Final
+from typing import Final, TypeAlias
 
 import msgspec
 
@@ -40,6 +40,11 @@ _AFTER_HOSTS: Final = struct.Struct(">iqi")
 _BYTE: Final = struct.Struct(">b")
 _SHORT: Final = struct.Struct(">h")
 _HOST_SIZES: Final = (8, 20)
+_UP_TO_BODY_V4: Final = struct.Struct(">ii4x4xi8x8xiq8sq8xi8xi")
+"""Everything before the body where both hosts are IPv4, without what `content_at` leaves out."""
+
+Content: TypeAlias = tuple[int, int, int, int, bytes, int, int, memoryview, bytes]
+"""See `content_at`."""
 
 
 class Record(msgspec.Struct, frozen=True, gc=False):
@@ -205,6 +210,43 @@ class _Parts:
         return part
 
 
+def content_at(data: bytes, view: memoryview, at: int) -> Content:
+    """What a record that is stored anew elsewhere keeps, and what decides whether it is.
+
+    (where it ends, flag, sysFlag, born time, born host, store time, reconsume times, body,
+    properties) of the record that begins at `at`; `view` is a view of `data`, which the body is
+    not copied from. Raises MessageIllegal. Written flat: it runs once per delayed message.
+    """
+    try:
+        size, magic, flag, sys_flag, born_ms, born_host, store_ms, times, body_size = (
+            _UP_TO_BODY_V4.unpack_from(data, at)
+        )
+        if magic == MAGIC_V1 and not sys_flag & (SYS_FLAG_BORN_HOST_V6 | SYS_FLAG_STORE_HOST_V6):
+            end = at + size
+            begin = at + _UP_TO_BODY_V4.size
+            topic = begin + body_size
+            tail = topic + 3 + data[topic]
+            properties_size = (data[tail - 2] << 8) + data[tail - 1]
+            if body_size >= 0 and tail + properties_size == end <= len(data):
+                body = view[begin:topic]
+                properties = data[tail:end]
+                return end, flag, sys_flag, born_ms, born_host, store_ms, times, body, properties
+    except (struct.error, IndexError) as error:
+        raise MessageIllegal(f"record cut short at byte {at} of {len(data)}") from error
+    record, end = decode_record_at(data, at)
+    return (
+        end,
+        record.flag,
+        record.sys_flag,
+        record.born_timestamp_ms,
+        record.born_host,
+        record.store_timestamp_ms,
+        record.reconsume_times,
+        memoryview(record.body),
+        record.properties,
+    )
+
+
 def parse_properties(text: str) -> dict[str, str]:
     """Name → value, as MessageDecoder.string2messageProperties reads it.
 
@@ -263,8 +305,10 @@ __all__ = [
     "SYS_FLAG_BORN_HOST_V6",
     "SYS_FLAG_STORE_HOST_V6",
     "TOPIC_V1_SIZE_MAX",
+    "Content",
     "Record",
     "body_crc",
+    "content_at",
     "decode_host",
     "decode_message_id",
     "decode_record",

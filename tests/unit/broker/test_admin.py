@@ -131,6 +131,7 @@ def test_the_disk_is_told_as_ratio_and_in_words(hand: BrokerInHand) -> None:
         hand.clock,
         hand.broker.counters,
         lambda _root: DiskSpace(total=252 << 30, free=int(229.5 * (1 << 30))),
+        dict,
     ).table()
     assert info["commitLogDirCapacity"] == "Total : 252.0 GiB, Free : 229.5 GiB."
     assert float(info["commitLogDiskRatio"]) == pytest.approx(1 - 229.5 / 252)

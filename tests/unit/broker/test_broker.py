@@ -8,6 +8,7 @@ import pytest
 
 from pyromq.api import BrokerApi
 from pyromq.broker import Broker
+from pyromq.domain.topic import TopicConfig
 from tests.support.brokers import BrokerInHand, caller, pull_request, send_request
 
 
@@ -95,3 +96,18 @@ def test_the_address_told_in_refusals_is_the_configured_one() -> None:
     hand.create_topic("TopicTest")
     pull = hand.ask(hand.broker.pull(caller(), pull_request()))
     assert str(pull.error) == "the broker[192.168.7.7] pulling message is forbidden"
+
+
+def test_a_fault_in_the_log_does_not_keep_the_journal_from_its_turn(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    hand = BrokerInHand()
+
+    def fail() -> None:
+        raise ZeroDivisionError("a fault of ours")
+
+    monkeypatch.setattr(hand.engine, "write", fail)
+    asked = hand.ask(hand.broker.put_topic(TopicConfig(topic_name="T")))
+    with pytest.raises(ZeroDivisionError):
+        hand.end_turn()
+    assert asked.result is None

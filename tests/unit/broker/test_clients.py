@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from pyromq.api import Heartbeat
@@ -10,7 +12,9 @@ from pyromq.broker.clients import (
     HEARTBEAT_GROUPS_MAX,
     SUBSCRIPTIONS_MAX,
 )
+from pyromq.broker.members import subscription_size
 from pyromq.domain.group import ConsumerData, GroupConfig, Subscription
+from pyromq.domain.subscription import parse_subscription
 from pyromq.errors import ConsumerNotOnline, InvalidParameter, RequestFailed, SystemBusy
 from tests.support.brokers import BrokerInHand, caller, heartbeat
 from tests.support.clock import START_MS
@@ -344,6 +348,33 @@ def test_a_group_has_a_bounded_number_of_members(
     assert ids(hand) == ["c2", "c3"]
 
 
+@pytest.mark.parametrize("member", ["consume_type", "message_model", "consume_from_where"])
+def test_a_way_of_consuming_has_a_short_name(hand: BrokerInHand, member: str) -> None:
+    endless: dict[str, Any] = {member: "x" * 10_000}
+    with pytest.raises(InvalidParameter, match=r"group\[CG\] consumes by \[x+… \(10000"):
+        join(hand, 1, heartbeat("c1", **endless))
+
+
+def test_subscriptions_are_bounded_in_all(
+    hand: BrokerInHand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = subscription_size(parse_subscription("TopicTest", "*"))
+    monkeypatch.setattr("pyromq.broker.clients.SUBSCRIBED_SIZE_MAX", 3 * one)
+    join(hand, 1, heartbeat("c1", group="First", topics={"A": "*", "B": "*"}))
+    with pytest.raises(SystemBusy, match=r"group\[Second\] subscribes to 2 topics"):
+        join(hand, 2, heartbeat("c2", group="Second", topics={"A": "*", "B": "*"}))
+    with pytest.raises(RequestFailed):
+        hand.broker.consumer_ids("Second")
+    with pytest.raises(SystemBusy):
+        join(hand, 2, heartbeat("c2", group="Second", topics={"A": "x" * 10_000}))
+    join(hand, 2, heartbeat("c2", group="Second", topics={"A": "*"}))
+    join(hand, 1, heartbeat("c1", group="First", topics={"A": "*"}, version=2))
+    join(hand, 2, heartbeat("c2", group="Second", topics={"A": "*", "B": "*"}, version=2))
+    hand.broker.connection_lost(1)
+    hand.broker.connection_lost(2)
+    assert hand.broker._clients._subscribed_size == 0
+
+
 def test_memberships_are_bounded_in_all(
     hand: BrokerInHand, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -363,6 +394,7 @@ def test_nothing_is_left_of_clients_that_came_and_went(hand: BrokerInHand) -> No
         join(hand, number, heartbeat(f"c{number}", producers=["PG"]))
         hand.broker.connection_lost(number)
     clients = hand.broker._clients
+    assert not clients._producer_connections
     assert clients.consumers == {}
     assert clients._producers == {}
     assert clients._groups_of_connection == {}

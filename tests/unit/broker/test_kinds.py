@@ -4,8 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from pyromq.broker.kinds import Place, check_keys, refuse_flags, resolve_special
-from pyromq.domain.topic import TopicConfig
+from pyromq.broker.kinds import (
+    Place,
+    check_keys,
+    refuse_delayed_batch,
+    refuse_flags,
+    resolve_special,
+)
+from pyromq.domain.topic import SCHEDULE_TOPIC, TopicConfig
 from pyromq.errors import MessageIllegal
 from tests.support.brokers import properties, send_request
 
@@ -15,7 +21,7 @@ PLACE = Place("T", 1, 0)
 
 def resolve(text: str, place: Place = PLACE, reconsume_times: int = 0) -> tuple[str, Place]:
     request = send_request("T", reconsume_times=reconsume_times)
-    return resolve_special(request, TOPIC, text, place)
+    return resolve_special(request, TOPIC, text, place, delay_level_count=18)
 
 
 def test_an_ordinary_message_stays_what_it_is() -> None:
@@ -43,6 +49,36 @@ def test_a_dead_letter_loses_its_delay_and_its_transaction() -> None:
     )
     assert place == dead
     assert text == properties(UNIQ_KEY="ID1", TRAN_MSG="true", DELAY="-1")
+
+
+def test_a_delayed_message_waits_and_its_sender_is_told_of_its_own_queue() -> None:
+    text, place = resolve(properties(UNIQ_KEY="ID1", DELAY="3", TIMER_DELAY_SEC="9"))
+    assert place == Place(SCHEDULE_TOPIC, 2, 0, told_queue_id=1)
+    assert text == properties(UNIQ_KEY="ID1", DELAY="3", REAL_TOPIC="T", REAL_QID="1")
+
+
+@pytest.mark.parametrize("level", ["0", "-1"])
+def test_a_level_of_none_delays_nothing(level: str) -> None:
+    text = properties(UNIQ_KEY="ID1", DELAY=level)
+    assert resolve(text) == (text, PLACE)
+
+
+@pytest.mark.parametrize("name", ["TIMER_DELAY_SEC", "TIMER_DELAY_MS", "TIMER_DELIVER_MS"])
+def test_timers_are_refused_by_their_name(name: str) -> None:
+    with pytest.raises(MessageIllegal, match=f"{name}: timer messages are not supported yet"):
+        resolve(properties(**{name: "5", "DELAY": "0"}))
+
+
+def test_a_delayed_message_of_another_kind_that_is_not_built_is_refused() -> None:
+    for name in ("INNER_NUM", "__LITE_TOPIC"):
+        with pytest.raises(MessageIllegal, match=name):
+            resolve(properties(**{name: "5", "DELAY": "1"}))
+
+
+def test_a_batch_cannot_be_delayed() -> None:
+    refuse_delayed_batch(properties(DELAY="0"))
+    with pytest.raises(MessageIllegal, match="DELAY: a batch cannot be delayed"):
+        refuse_delayed_batch(properties(DELAY="1"))
 
 
 def test_a_half_message_is_refused_however_its_switch_is_written() -> None:

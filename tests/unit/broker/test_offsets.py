@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pyromq.broker.offsets import OFFSET_PAIRS_MAX
+from pyromq.broker.offsets import LOG_PERIOD_MS, OFFSET_PAIRS_MAX, UNUSUAL_COMMITS_SHOWN
 from pyromq.domain.group import GroupConfig
 from pyromq.errors import (
     GroupNotFound,
@@ -19,7 +19,7 @@ from pyromq.errors import (
 from pyromq.store.engine import QueueRange
 from pyromq.units import QueueOffset
 from pyromq.wire import dialect
-from tests.support.brokers import BrokerInHand, caller, heartbeat, send_request
+from tests.support.brokers import BrokerInHand, caller, send_request
 from tests.support.clock import START_MS
 
 
@@ -97,6 +97,47 @@ def test_a_lower_commit_is_obeyed_and_counted(hand: BrokerInHand) -> None:
 def test_a_commit_beyond_the_end_is_obeyed(hand: BrokerInHand) -> None:
     commit(hand, 10**12)
     assert offset(hand) == 10**12
+
+
+def test_commits_that_go_back_or_too_far_are_logged_with_who_made_them(
+    hand: BrokerInHand, caplog: pytest.LogCaptureFixture
+) -> None:
+    for _ in range(3):
+        hand.send()
+    commit(hand, 3)
+    assert caplog.messages == []
+    commit(hand, 1)
+    hand.pull(commit_offset=QueueOffset(0), by=caller(2))
+    hand.pull(commit_offset=QueueOffset(4), by=caller(2))
+    assert caplog.messages == [
+        "group CG goes back in topic TopicTest, queue 0, from 3 to 1: committed by 10.0.0.1:40001",
+        "group CG goes back in topic TopicTest, queue 0, from 1 to 0: committed by 10.0.0.1:40002",
+        "group CG is at 4 in topic TopicTest, queue 0, which ends at 3: "
+        "committed by 10.0.0.1:40002",
+    ]
+    assert hand.broker.runtime_info()["lowerOffsetCommitTimes"] == "2"
+
+
+def test_the_log_of_unusual_commits_cannot_be_flooded(
+    hand: BrokerInHand, caplog: pytest.LogCaptureFixture
+) -> None:
+    for number in range(50):
+        commit(hand, 1_000 - number)
+    assert len(caplog.messages) == UNUSUAL_COMMITS_SHOWN
+    hand.advance(LOG_PERIOD_MS)
+    assert caplog.messages[UNUSUAL_COMMITS_SHOWN:] == ["89 more unusual commits not shown"]
+    assert hand.broker.runtime_info()["lowerOffsetCommitTimes"] == "49"
+
+
+def test_a_store_that_cannot_be_read_does_not_hinder_commits(
+    hand: BrokerInHand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_what: object) -> QueueRange:
+        raise StoreFailed("bad block")
+
+    monkeypatch.setattr(hand.engine, "queue_range", broken)
+    commit(hand, 3)
+    assert hand.metadata.tables.offset("CG", "TopicTest", 0) == 3
 
 
 def test_a_commit_is_answered_when_the_journal_has_it() -> None:
@@ -205,75 +246,6 @@ def test_the_earliest_store_time_is_that_of_the_first_message(hand: BrokerInHand
     hand.send()
     assert hand.broker.earliest_store_time("TopicTest", 0) == START_MS + 1_234
     assert hand.broker.earliest_store_time("TopicTest", 1) == -1
-
-
-def test_topic_stats_list_empty_queues_too(hand: BrokerInHand) -> None:
-    hand.send(queue_id=2)
-    hand.send(queue_id=2)
-    stats = hand.broker.topic_stats("TopicTest")
-    assert [(queue.queue_id, queue.min_offset, queue.max_offset) for queue in stats] == [
-        (0, 0, 0),
-        (1, 0, 0),
-        (2, 0, 2),
-        (3, 0, 0),
-    ]
-    assert [queue.last_update_timestamp_ms for queue in stats] == [0, 0, START_MS, 0]
-
-
-def test_stats_of_an_unknown_topic_are_refused(hand: BrokerInHand) -> None:
-    with pytest.raises(TopicNotFound) as refused:
-        hand.broker.topic_stats("Nope")
-    assert refused.value.remark == "topic[Nope] not exist"
-
-
-# --- progress -------------------------------------------------------------------------------------
-
-
-def progress(hand: BrokerInHand, topic: str | None = None) -> list[tuple[str, int, int, int, int]]:
-    """(topic, queue, end, consumed, pulled) of each queue."""
-    return [
-        (one.topic, one.queue_id, one.broker_offset, one.consumer_offset, one.pull_offset)
-        for one in hand.broker.consume_stats("CG", [topic] if topic else [])
-    ]
-
-
-def test_progress_tells_how_far_a_group_is_in_each_queue(hand: BrokerInHand) -> None:
-    for _ in range(3):
-        hand.send()
-    hand.pull(message_count_max=2)
-    commit(hand, 1)
-    assert progress(hand, "TopicTest") == [
-        ("TopicTest", 0, 3, 1, 2),
-        ("TopicTest", 1, 0, 0, 0),
-        ("TopicTest", 2, 0, 0, 0),
-        ("TopicTest", 3, 0, 0, 0),
-    ]
-    [first, *others] = hand.broker.consume_stats("CG", ["TopicTest"])
-    assert first.last_timestamp_ms == START_MS
-    assert {one.last_timestamp_ms for one in others} == {0}
-
-
-def test_without_a_topic_all_with_offsets_are_told(hand: BrokerInHand) -> None:
-    hand.create_topic("Other", 1)
-    assert progress(hand) == []
-    hand.metadata.commit_offset("CG", "Other", 0, 0)
-    commit(hand, 0)
-    assert {row[0] for row in progress(hand)} == {"TopicTest", "Other"}
-    assert progress(hand, "Nope") == []
-
-
-def test_a_connected_group_tells_only_what_it_subscribes_to(hand: BrokerInHand) -> None:
-    hand.create_topic("Other", 1)
-    hand.metadata.commit_offset("CG", "Other", 0, 0)
-    commit(hand, 0)
-    hand.run(hand.broker.heartbeat(caller(), heartbeat("c", topics={"Other": "*"})))
-    assert {row[0] for row in progress(hand)} == {"Other"}
-    assert progress(hand, "TopicTest") == []
-
-
-def test_an_offset_behind_a_lost_message_has_no_time(hand: BrokerInHand) -> None:
-    commit(hand, 99)
-    assert hand.broker.consume_stats("CG", ["TopicTest"])[0].last_timestamp_ms == 0
 
 
 # --- all of them ----------------------------------------------------------------------------------

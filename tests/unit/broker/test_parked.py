@@ -10,7 +10,14 @@ import pytest
 from pyromq.api import PullStatus
 from pyromq.broker.parked import CONNECTION_POLLS_MAX, POLLS_MAX, ParkedPolls, Poll
 from pyromq.domain.group import GroupConfig
-from pyromq.errors import NoPermission, ServiceUnavailable, SystemBusy, TopicNotFound
+from pyromq.domain.topic import TopicConfig
+from pyromq.errors import (
+    InvalidParameter,
+    NoPermission,
+    ServiceUnavailable,
+    SystemBusy,
+    TopicNotFound,
+)
 from pyromq.store.engine import StoreSettings
 from pyromq.store.memory import MemoryEngine
 from pyromq.units import QueueOffset
@@ -178,9 +185,38 @@ def test_the_end_of_its_topic_ends_a_poll(hand: BrokerInHand) -> None:
     assert isinstance(pull.error, TopicNotFound)
 
 
+def test_a_topic_that_may_not_be_read_any_more_ends_its_polls_at_once(hand: BrokerInHand) -> None:
+    pull = hand.start_pull()
+    hand.create_topic("TopicTest", perm=2)
+    assert isinstance(pull.error, NoPermission)
+
+
+def test_a_queue_that_is_not_read_any_more_ends_its_polls_at_once(hand: BrokerInHand) -> None:
+    gone, kept = hand.start_pull(queue_id=3), hand.start_pull(queue_id=0)
+    config = TopicConfig(topic_name="TopicTest", read_queue_nums=3, write_queue_nums=4)
+    hand.run(hand.broker.put_topic(config))
+    assert isinstance(gone.error, InvalidParameter)
+    assert kept.result.status == PullStatus.NOT_FOUND, "it comes again and finds what changed"
+
+
+def test_a_topic_put_as_it_is_wakes_nobody(hand: BrokerInHand) -> None:
+    pull = hand.start_pull()
+    hand.run(hand.broker.put_topic(hand.broker.topic("TopicTest")))
+    assert pull.is_waiting
+
+
+def test_a_group_that_may_not_consume_any_more_ends_its_polls_at_once(hand: BrokerInHand) -> None:
+    pulls = [hand.start_pull(by=caller(number), queue_id=number) for number in range(3)]
+    other = hand.start_pull(consumer_group="Other")
+    hand.run(hand.broker.put_group(GroupConfig(group_name="CG", consume_enable=False)))
+    assert all(isinstance(pull.error, NoPermission) for pull in pulls)
+    assert other.is_waiting
+    assert hand.broker.parked_count == 1
+
+
 def test_what_changed_while_it_waited_counts_when_it_wakes(hand: BrokerInHand) -> None:
     pull = hand.start_pull()
-    hand.run(hand.broker.put_group(GroupConfig(group_name="CG", consume_enable=False)))
+    hand.configure(broker_permission=2)
     send(hand)
     assert isinstance(pull.error, NoPermission)
 
@@ -230,6 +266,7 @@ def poll(**changed: Any) -> Poll:
         "message_count_max": 32,
         "body_size_max": 1 << 18,
         "tag_hashes": None,
+        "group": "CG",
         "connection_id": 1,
         "deadline_ms": 15_000,
         **changed,

@@ -29,6 +29,7 @@ def query(hand: BrokerInHand, key: str, **changed: Any) -> MessageQuery:
         "begin_ms": 0,
         "end_ms": 2**63 - 1,
         "is_unique_key": False,
+        "is_tag": False,
         **changed,
     }
     return hand.broker.query_by_key("TopicTest", key, **bounds)
@@ -40,6 +41,15 @@ def test_messages_are_found_by_key(hand: BrokerInHand) -> None:
     assert len(found.records) == 1
     assert b"m42" in found.records[0]
     assert found.index_last_log_offset > 0
+
+
+def test_messages_are_found_by_tag_and_not_by_a_key_of_that_name(hand: BrokerInHand) -> None:
+    hand.send(body=b"tagged", properties=properties(TAGS="red"))
+    hand.send(body=b"keyed", properties=properties(KEYS="red"))
+    (tagged,) = query(hand, "red", is_tag=True).records
+    (keyed,) = query(hand, "red").records
+    assert (b"tagged" in tagged, b"keyed" in keyed) == (True, True)
+    assert query(hand, "red", is_tag=True, is_unique_key=True).records == [keyed]
 
 
 def test_no_hit_is_no_error(hand: BrokerInHand) -> None:

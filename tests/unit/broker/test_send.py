@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from pyromq.codes import ResponseCode
+from pyromq.domain.message import log_offset_of
 from pyromq.domain.topic import TopicConfig
 from pyromq.errors import (
     InvalidParameter,
@@ -346,7 +347,7 @@ def test_nothing_refused_is_stored(hand: BrokerInHand) -> None:
     hand.create_topic("TopicTest")
     refused(hand, queue_id=99)
     refused(hand, body=b"")
-    refused(hand, properties=properties(DELAY="3"))
+    refused(hand, properties=properties(TIMER_DELAY_SEC="3"))
     assert hand.engine.positions().appended == 0
 
 
@@ -363,7 +364,6 @@ def test_a_stopped_broker_stores_nothing(hand: BrokerInHand) -> None:
 @pytest.mark.parametrize(
     ("text", "name"),
     [
-        (properties(DELAY="3"), "DELAY"),
         (properties(TIMER_DELAY_SEC="5"), "TIMER_DELAY_SEC"),
         (properties(TIMER_DELAY_MS="5000"), "TIMER_DELAY_MS"),
         (properties(TIMER_DELIVER_MS="1700000005000"), "TIMER_DELIVER_MS"),
@@ -400,7 +400,20 @@ def test_properties_that_only_look_like_them_are_ordinary(hand: BrokerInHand, te
 def test_a_delay_that_is_no_number_is_refused(hand: BrokerInHand) -> None:
     error = refused(hand, properties=properties(DELAY="soon"))
     assert isinstance(error, MessageIllegal)
-    assert error.remark == "the property DELAY is no number: soon"
+    assert error.remark == "the property DELAY is no number: 'soon'"
+
+
+def test_a_delayed_message_waits_elsewhere_and_its_sender_is_told_as_by_apache(
+    hand: BrokerInHand,
+) -> None:
+    text = properties(UNIQ_KEY="ID1", DELAY="3")
+    hand.send(queue_id=1, properties=text)
+    result = hand.send(queue_id=2, properties=text)
+    assert (result.queue_id, result.queue_offset) == (2, 1)
+    assert hand.engine.queue_range("SCHEDULE_TOPIC_XXXX", 2).max_offset == 2
+    assert hand.engine.queue_range("TopicTest", 2).max_offset == 0
+    waiting = stored_properties(hand.broker.message_at(log_offset_of(result.msg_id)))
+    assert (waiting["REAL_TOPIC"], waiting["REAL_QID"]) == ("TopicTest", "2")
 
 
 @pytest.mark.parametrize("sys_flag", [0x4, 0x8, 0xC, 0x40, 0x80])
@@ -466,9 +479,12 @@ def test_clients_before_3_4_9_have_no_say(hand: BrokerInHand) -> None:
     assert hand.engine.queue_range("%RETRY%CG", 0).max_offset == 1
 
 
-def test_a_retry_with_delay_is_refused_until_delays_are_built(hand: BrokerInHand) -> None:
-    error = refused(hand, topic="%RETRY%CG", properties=properties(DELAY="3"), reconsume_times=1)
-    assert error.remark.startswith("DELAY: ")
+def test_a_retry_with_delay_waits_like_any_message(hand: BrokerInHand) -> None:
+    text = properties(UNIQ_KEY="ID1", DELAY="3")
+    hand.send("%RETRY%CG", properties=text, reconsume_times=1)
+    assert hand.engine.queue_range("%RETRY%CG", 0).max_offset == 0
+    hand.advance(10_000)
+    assert hand.engine.queue_range("%RETRY%CG", 0).max_offset == 1
 
 
 def test_the_group_of_a_retry_topic_must_be_possible() -> None:

@@ -128,7 +128,7 @@ def test_a_batch_over_the_limit_is_refused_with_its_size() -> None:
 @pytest.mark.parametrize(
     "changed",
     [
-        {"properties": properties(DELAY="3")},
+        {"properties": properties(TIMER_DELAY_SEC="3")},
         {"properties": properties(TRAN_MSG="true")},
         {"sys_flag": 0x80},
         {"sys_flag": 0x4},
@@ -158,3 +158,9 @@ def test_a_batch_waits_for_the_sync_unless_it_waives_it() -> None:
 def test_items_are_counted_one_by_one(hand: BrokerInHand) -> None:
     send_batch(hand)
     assert hand.broker.counters.put_count == 3
+
+
+def test_a_batch_cannot_be_delayed(hand: BrokerInHand) -> None:
+    error = refused(hand, properties=properties(DELAY="3"))
+    assert isinstance(error, MessageIllegal)
+    assert error.remark == "DELAY: a batch cannot be delayed; nothing was stored"

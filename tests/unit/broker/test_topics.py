@@ -8,7 +8,17 @@ import msgspec
 import pytest
 
 from pyromq.domain.topic import SYSTEM_TOPICS, TOPIC_COUNT_MAX, TopicConfig
-from pyromq.errors import InvalidParameter, RequestFailed, RequestRefused, TopicNotFound
+from pyromq.errors import (
+    FlushTimedOut,
+    InvalidParameter,
+    NoPermission,
+    RequestFailed,
+    RequestRefused,
+    ServiceUnavailable,
+    StoreFailed,
+    SystemBusy,
+    TopicNotFound,
+)
 from pyromq.units import QueueOffset
 from tests.support.brokers import BrokerInHand, caller, heartbeat, send_request
 
@@ -267,8 +277,159 @@ def test_a_message_on_its_way_into_a_deleted_topic_does_no_harm(hand: BrokerInHa
     assert hand.send("T").queue_offset == 0
 
 
+def test_queues_are_dropped_once_the_deletion_cannot_get_lost() -> None:
+    hand = BrokerInHand(sync_flush=True)
+    hand.send("T")
+    asked = hand.ask(hand.broker.delete_topic("T"))
+    hand.end_turn()
+    assert asked.is_waiting
+    assert hand.broker.max_offset("T", 0) == 1
+    assert list(hand.metadata.tables.doomed_topics) == ["T"]
+    hand.flush()
+    assert asked.result is None
+    assert hand.broker.max_offset("T", 0) == 0
+    assert not hand.metadata.tables.doomed_topics
+
+
+def test_the_name_is_free_again_once_the_deletion_is_done() -> None:
+    hand = BrokerInHand(sync_flush=True)
+    hand.send("T")
+    asked = hand.ask(hand.broker.delete_topic("T"))
+    hand.end_turn()
+    for create in (
+        hand.broker.put_topic(TopicConfig(topic_name="T")),
+        hand.broker.send(caller(), send_request("T")),
+    ):
+        with pytest.raises(SystemBusy, match=r"topic\[T\] is being deleted, try again"):
+            _ = hand.ask(create).result
+    hand.flush()
+    assert asked.result is None
+    assert hand.send("T").queue_offset == 0
+
+
+def test_a_second_deletion_does_not_take_a_new_topic_of_the_name() -> None:
+    hand = BrokerInHand(sync_flush=True)
+    hand.send("T")
+    first = hand.ask(hand.broker.delete_topic("T"))
+    hand.end_turn()
+    hand.metadata.put_topic(TopicConfig(topic_name="Other"))
+    second = hand.ask(hand.broker.delete_topic("T"))
+    hand.flush()
+    assert first.result is None
+    assert second.is_waiting
+    hand.ask(hand.broker.put_topic(TopicConfig(topic_name="T")))
+    hand.ask(hand.broker.send(caller(), send_request("T")))
+    hand.end_turn()
+    hand.flush()
+    assert second.result is None
+    assert hand.broker.max_offset("T", 0) == 1
+
+
+def test_a_deletion_that_a_kill_interrupted_is_finished_at_the_start(hand: BrokerInHand) -> None:
+    hand.send("T")
+    hand.metadata.delete_topic("T")  # kept, and then the process died
+    hand.broker.open()
+    assert hand.broker.max_offset("T", 0) == 0
+    assert not hand.metadata.tables.doomed_topics
+
+
+def test_queues_that_cannot_be_dropped_are_dropped_before_the_name_is_used_again(
+    hand: BrokerInHand, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    hand.send("T")
+    waiting = hand.start_pull("T", queue_offset=QueueOffset(1))
+
+    def fail(topic: str) -> None:
+        raise StoreFailed(f"no {topic} today")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(hand.engine, "drop_topic", fail)
+        with pytest.raises(ServiceUnavailable, match="queues cannot be dropped: no T today"):
+            delete(hand, "T")
+        with pytest.raises(TopicNotFound):  # its long polls are not left waiting
+            _ = waiting.result
+        with pytest.raises(ServiceUnavailable, match="no T today"):
+            hand.send("T")
+        hand.broker.open()
+        assert "no T today" in caplog.text
+    assert hand.send("T").queue_offset == 0
+
+
+def test_long_polls_of_a_topic_end_also_if_its_deletion_fails() -> None:
+    hand = BrokerInHand(sync_flush=True)
+    put(hand)
+    waiting = hand.start_pull("T")
+    asked = hand.ask(hand.broker.delete_topic("T"))
+    hand.end_turn()
+    hand.advance(6_000)  # the sync does not end
+    with pytest.raises(FlushTimedOut):
+        _ = asked.result
+    assert not waiting.is_waiting
+    hand.flush()
+    put(hand)
+    assert not hand.metadata.tables.doomed_topics
+
+
+def test_several_topics_wait_for_one_sync() -> None:
+    hand = BrokerInHand(sync_flush=True)
+    configs = [TopicConfig(topic_name=name) for name in ("A", "B", "C")]
+    asked = hand.ask(hand.broker.put_topics(configs))
+    hand.end_turn()
+    assert asked.is_waiting
+    hand.flush()
+    assert asked.result is None
+    assert {"A", "B", "C"} <= set(hand.broker.topics()[1])
+
+
+def test_of_several_topics_all_are_created_or_none(
+    hand: BrokerInHand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = dict(hand.broker.topics()[1])
+    bad = [TopicConfig(topic_name="A"), TopicConfig(topic_name="b b")]
+    with pytest.raises(InvalidParameter):
+        hand.run(hand.broker.put_topics(bad))
+    monkeypatch.setattr("pyromq.broker.topics.TOPIC_COUNT_MAX", len(before) + 1)
+    with pytest.raises(RequestFailed, match="the most it takes"):
+        hand.run(hand.broker.put_topics([TopicConfig(topic_name=name) for name in ("A", "B")]))
+    assert hand.broker.topics()[1] == before
+    hand.run(hand.broker.put_topics([]))
+    hand.run(hand.broker.put_topics([TopicConfig(topic_name="A"), TopicConfig(topic_name="A")]))
+
+
 def test_the_listed_configs_can_be_encoded(hand: BrokerInHand) -> None:
     _, table = hand.broker.topics()
     encoded = msgspec.json.decode(msgspec.json.encode(table["TBW102"]))
     assert encoded["writeQueueNums"] == 8
     assert encoded["perm"] == 7
+
+
+# --- ordered across brokers -----------------------------------------------------------------------
+
+
+def test_topics_that_name_servers_know_as_ordered_are_ordered_here(hand: BrokerInHand) -> None:
+    put(hand, "T")
+    put(hand, "U", order=True)
+    put(hand, "V")
+    version = hand.broker.topics()[0]
+    hand.changed_topics.clear()
+    hand.broker.take_order_topics(["T", "Elsewhere"])
+    hand.end_turn()
+    assert [hand.broker.topic(name).order for name in "TUV"] == [True, True, False]
+    assert hand.changed_topics == ["T"]
+    assert hand.broker.topics()[0].counter == version.counter + 1
+
+
+def test_order_topics_known_already_change_nothing(hand: BrokerInHand) -> None:
+    put(hand, "T", order=True)
+    version = hand.broker.topics()[0]
+    hand.broker.take_order_topics(["T"])
+    assert hand.broker.topics()[0] == version
+
+
+def test_an_order_topic_takes_nothing_while_the_broker_may_not_write(hand: BrokerInHand) -> None:
+    put(hand, "T")
+    hand.configure(broker_permission=4)
+    hand.send("T")
+    hand.broker.take_order_topics(["T"])
+    with pytest.raises(NoPermission, match=r"the broker\[127.0.0.1\] sending message is forbidden"):
+        hand.send("T")

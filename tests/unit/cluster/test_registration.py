@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import zlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +18,7 @@ from pyromq.codes import RequestCode, ResponseCode
 from pyromq.config import BrokerConfig, Settings
 from pyromq.domain.topic import TopicConfig
 from pyromq.domain.version import DataVersion
+from pyromq.errors import ServiceUnavailable
 from pyromq.waiting import Latch
 from pyromq.wire.remoting.bodies.registration import decode_register_broker, encode_data_version
 from pyromq.wire.remoting.bodies.routes import decode_topic_route
@@ -81,9 +82,17 @@ class Broker:
     def __init__(self, *names: str) -> None:
         self.version = DataVersion(1, 0, 7)
         self.table = {name: TopicConfig(topic_name=name) for name in names}
+        self.order_topics: list[list[str]] = []
+        """As they were told, time after time."""
+        self.is_stopping = False
 
     def topics(self) -> tuple[DataVersion, dict[str, TopicConfig]]:
         return self.version, self.table
+
+    def take_order_topics(self, names: Collection[str]) -> None:
+        if self.is_stopping:
+            raise ServiceUnavailable("the journal takes no changes")
+        self.order_topics.append(sorted(names))
 
     def put(self, name: str, **more: Any) -> None:
         self.table[name] = TopicConfig(topic_name=name, **more)
@@ -95,7 +104,13 @@ async def registered(
     servers: NameServers, broker: Broker, **config: Any
 ) -> AsyncIterator[Registration]:
     config = {"namesrv_addr": "n:1"} | config
-    made = Registration(IDENTITY, Settings(BrokerConfig(**config)), broker.topics, servers)
+    made = Registration(
+        IDENTITY,
+        Settings(BrokerConfig(**config)),
+        broker.topics,
+        servers,
+        broker.take_order_topics,
+    )
     made.start()
     try:
         yield made
@@ -397,3 +412,41 @@ async def test_a_stop_does_not_fail_because_a_name_server_is_gone(servers: NameS
         await made.first_round(1_000)
         servers.down = {"n:1"}
     assert made.registered_count == 0
+
+
+# --- order topics ---------------------------------------------------------------------------------
+
+
+def answering(body: bytes) -> NameServers:
+    """Name servers that answer registrations with this body."""
+    servers = NameServers()
+    answer = Command.response_to(Command.request(RequestCode.REGISTER_BROKER), body=body)
+    servers.answers[RequestCode.REGISTER_BROKER] = answer
+    return servers
+
+
+async def test_the_answer_tells_which_topics_are_ordered_across_brokers() -> None:
+    servers = answering(b'{"table":{"u":"a:4;b:4","t":"a:8"}}')
+    broker = Broker("t")
+    async with registered(servers, broker, namesrv_addr="n:1;n:2") as made:
+        assert await made.first_round(1_000) == 2
+    assert broker.order_topics == [["t", "u"], ["t", "u"]]
+
+
+async def test_an_answer_without_a_table_tells_nothing() -> None:
+    broker = Broker("t")
+    async with registered(NameServers(), broker) as made:
+        assert await made.first_round(1_000) == 1
+    assert broker.order_topics == []
+
+
+async def test_a_table_that_cannot_be_read_or_taken_does_not_end_the_registration(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    for body in (b"nonsense", b'{"table":{"t":"a:8"}}'):
+        broker = Broker("t")
+        broker.is_stopping = True
+        async with registered(answering(body), broker) as made:
+            assert await made.first_round(1_000) == 1
+    assert "name server n:1: its order topics are not taken: KVTable body" in caplog.text
+    assert "the journal takes no changes" in caplog.text

@@ -6,7 +6,8 @@ from datetime import UTC
 
 import pytest
 
-from pyromq.observe.counters import BrokerCounters
+from pyromq.observe.counters import TOTAL_GET, TOTAL_PUT, BrokerCounters
+from pyromq.observe.meters import MINUTE
 
 NOON_MS = 1_700_049_600_000
 HOUR_MS = 3_600_000
@@ -71,3 +72,14 @@ def test_midnight_moves_today_to_yesterday(counters: BrokerCounters) -> None:
     counters.put_count = 25
     counters.sample(NOON_MS + 36 * HOUR_MS, 0)
     assert (counters.yesterday_morning, counters.this_morning) == ((10, 4), (25, 4))
+
+
+def test_all_messages_have_meters_up_to_the_last_sample(counters: BrokerCounters) -> None:
+    counters.put_count, counters.put_size = 10, 1_000
+    counters.found_count, counters.transferred_count, counters.transferred_size = 2, 8, 800
+    assert TOTAL_PUT not in counters.totals
+    counters.sample(NOON_MS, 1_000)
+    counters.sample(NOON_MS, 2_000)
+    assert counters.totals.messages(TOTAL_PUT, MINUTE, 2_000) == (10, 1.0, 1.0)
+    assert counters.totals.messages(TOTAL_GET, MINUTE, 2_000) == (8, 0.8, 4.0)
+    assert counters.totals.sizes(TOTAL_GET, MINUTE, 2_000).sum == 800

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -234,6 +235,28 @@ def test_a_failed_sync_is_never_tried_again(
     assert files.calls.count("sync") == 1
 
 
+@pytest.mark.parametrize("operation", ["sync", "write"])
+def test_a_fault_of_ours_fails_it_as_a_bad_disk_does(
+    run: Callable[..., Running],
+    files: FaultyFiles,
+    operation: str,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    one = run().start()
+    one.loop.turn_until(lambda: not one.journal._is_syncing)
+    kept = one.journal.positions().commit
+    files.fail(operation, error=ZeroDivisionError("a fault of ours"))
+    one.put("a")
+    with contextlib.suppress(StoreFailed):
+        one.journal.write()
+    one.loop.turn_until(one.is_idle)
+    assert "a fault of ours" in (one.journal.failure() or "")
+    assert one.journal.positions().commit == kept
+    with pytest.raises(StoreFailed):
+        one.put("b")
+    assert any(record.exc_info for record in caplog.records)
+
+
 def test_a_sync_that_fails_during_close_is_not_tried_again_either(
     run: Callable[..., Running], files: FaultyFiles
 ) -> None:
@@ -317,10 +340,15 @@ def test_close_right_after_a_generation_began_closes_both_journals(
     assert "last" in recovered_kv(one, files)["ns"]
 
 
+@pytest.mark.parametrize("error", [None, ZeroDivisionError("a fault of ours")])
 @pytest.mark.parametrize("operation", ["rename", "sync", "write", "open"])
 @pytest.mark.parametrize("after", [0, 1, 2, 3])
 def test_a_generation_that_cannot_be_made_costs_nothing(
-    run: Callable[..., Running], files: FaultyFiles, operation: str, after: int
+    run: Callable[..., Running],
+    files: FaultyFiles,
+    operation: str,
+    after: int,
+    error: Exception | None,
 ) -> None:
     one = run(size_min=2000).start()
     wanted: dict[str, str] = {}
@@ -328,7 +356,7 @@ def test_a_generation_that_cannot_be_made_costs_nothing(
     while not one.has_snapshot(3) and one.journal.failure() is None:
         if one.journal._size > 1900 and not is_planned:
             is_planned = True
-            files.fail(operation, after=after)
+            files.fail(operation, after=after, error=error)
         key = f"k{len(wanted)}"
         one.put(key)
         try:

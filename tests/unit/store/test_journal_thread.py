@@ -6,11 +6,13 @@ import errno
 import threading
 from functools import partial
 
+import pytest
+
 from pyromq.store.journal_thread import JournalThread
 from tests.support.faulty_files import HandLoop
 
 
-def report(reported: list[int], n: int, error: OSError | None) -> None:
+def report(reported: list[int], n: int, error: BaseException | None) -> None:
     assert error is None
     reported.append(n)
 
@@ -36,11 +38,27 @@ def test_what_fails_is_told_and_the_rest_goes_on() -> None:
         raise OSError(errno.EIO, "input/output error")
 
     for work in (fail, lambda: None):
-        thread.hand_over(work, lambda error: errors.append(error.errno if error else None))
+        thread.hand_over(work, lambda error: errors.append(getattr(error, "errno", None)))
     thread.start(loop.call_on_loop)
     loop.turn_until(lambda: len(errors) == 2)
     thread.stop()
     assert errors == [errno.EIO, None]
+
+
+@pytest.mark.parametrize("fault", [ZeroDivisionError("a fault of ours"), SystemExit(1)])
+def test_a_fault_of_ours_is_told_too_and_does_not_end_the_thread(fault: BaseException) -> None:
+    loop, thread = HandLoop(), JournalThread("test")
+    errors: list[BaseException | None] = []
+
+    def fail() -> None:
+        raise fault
+
+    for work in (fail, lambda: None):
+        thread.hand_over(work, errors.append)
+    thread.start(loop.call_on_loop)
+    loop.turn_until(lambda: len(errors) == 2)
+    thread.stop()
+    assert errors == [fault, None]
 
 
 def test_stop_does_what_was_handed_over_before() -> None:

@@ -14,7 +14,7 @@ from pyromq.domain.topic import TopicConfig
 from pyromq.errors import StartFailed, StoreDamaged, StoreFailed
 from pyromq.store.journal import begin_generation
 from pyromq.store.metadata import OFFSET_VERSION_STEP, Metadata
-from pyromq.store.projection import GROUPS, KV, OFFSETS, TOPICS
+from pyromq.store.projection import DELAY_OFFSETS, GROUPS, KV, OFFSETS, TOPICS
 from pyromq.store.tables import Tables
 from tests.support.clock import ManualClock
 from tests.support.faulty_files import FaultyFiles
@@ -73,14 +73,15 @@ def test_each_change_has_its_sequence_and_shows_at_once(memory: Metadata) -> Non
         memory.put_kv("n", "k", "v"),
         memory.commit_offset("g", "t", 0, 5),
         memory.drop_offsets(group="g"),
+        memory.move_delay_offsets({1: 5}),
         memory.delete_kv("n", "k"),
         memory.delete_group("g"),
         memory.delete_topic("t"),
     ]
-    assert sequences == list(range(1, 10))
-    assert memory.positions() == (9, 0, 0, 0)
+    assert sequences == list(range(1, 11))
+    assert memory.positions() == (10, 0, 0, 0)
     memory.write()
-    assert memory.positions() == (9, 9, 0, 9)
+    assert memory.positions() == (10, 10, 0, 10)
     assert not memory.tables.topics
 
 
@@ -141,6 +142,36 @@ def test_the_offsets_version_steps_as_apaches(memory: Metadata) -> None:
     assert memory.tables.offsets_version.counter == 0
     memory.commit_offset("g", "t", 0, 0)
     assert memory.tables.offsets_version.counter == 1
+
+
+def test_the_version_of_delay_offsets_steps_with_delivered_messages_as_apaches(
+    memory: Metadata, clock: ManualClock
+) -> None:
+    clock.advance(7)
+    for offset in (150, 199):
+        memory.move_delay_offsets({1: offset})
+    assert memory.tables.delay_offsets_version.counter == 0
+    memory.move_delay_offsets({2: 1})
+    assert memory.tables.delay_offsets_version.counter == 1
+    assert memory.tables.delay_offsets_version.timestamp == clock.now_ms()
+    memory.move_delay_offsets({1: 0})
+    memory.move_delay_offsets({1: 199})
+    assert memory.tables.delay_offsets_version.counter == 1
+    assert memory.tables.delay_offsets == {1: 199, 2: 1}
+
+
+async def test_delay_offsets_survive_and_apaches_replace_them(
+    open_broker: Open, root: Path, files: FaultyFiles
+) -> None:
+    first = open_broker()
+    first.move_delay_offsets({1: 5, 2: 7})
+    first.write()
+    files.abandon()  # killed before its first projection
+    second = start(open_broker())
+    assert second.tables.delay_offsets == {1: 5, 2: 7}
+    await second.stop()
+    edit(root / DELAY_OFFSETS, "1:5", "1:9")
+    assert open_broker().tables.delay_offsets == {1: 9, 2: 7}
 
 
 def test_offsets_are_dropped_by_group_by_topic_or_both(memory: Metadata) -> None:
@@ -213,6 +244,22 @@ def test_everything_written_is_there_after_a_kill(open_broker: Open, files: Faul
     assert again.groups == {"g": group("g")}
     assert again.forbidden == {"g": {"t": 2}}
     assert again.offset("g", "t", 3) == again.pull_offset("g", "t", 3) == 99
+
+
+async def test_order_locks_survive_a_kill_and_a_clean_stop_and_are_in_no_file_of_apaches(
+    open_broker: Open, files: FaultyFiles, root: Path
+) -> None:
+    metadata = open_broker()
+    metadata.put_locks("g", "client-1", {"t": [0, 1]})
+    metadata.delete_locks("g", {"t": [1]})
+    metadata.write()
+    files.abandon()
+    again = start(open_broker())
+    assert list(again.tables.held_locks()) == [("g", "t", 0, "client-1")]
+    await again.stop()
+    assert list(open_broker().tables.held_locks()) == [("g", "t", 0, "client-1")]
+    shown = [path.read_text() for path in (root / "config").iterdir()]
+    assert not any("client-1" in text for text in shown)
 
 
 def test_pull_offsets_are_in_no_snapshot(open_broker: Open) -> None:

@@ -23,7 +23,7 @@ from pyromq.store.projection import (
 )
 from pyromq.store.tables import Tables
 
-TOPICS, GROUPS, OFFSETS = BROKER_FILES
+TOPICS, GROUPS, OFFSETS, DELAY_OFFSETS = BROKER_FILES
 (KV,) = NAMESRV_FILES
 
 VECTORS = Path(__file__).parents[2] / "vectors"
@@ -48,6 +48,10 @@ APACHE_GROUPS = (
     b'"notifyConsumerIdsChangedEnable":true,"retryMaxTimes":16,"retryQueueNums":1,'
     b'"whichBrokerWhenConsumeSlowly":1}}}'
 )
+APACHE_DELAY_OFFSETS = (
+    b'{"dataVersion":{"counter":3,"stateVersion":0,"timestamp":1700000000000},'
+    b'"offsetTable":{1:5,2:0,18:7}}'
+)
 APACHE_KV = b'{"configTable":{"ORDER_TOPIC_CONFIG":{"TopicTest":"broker-a:4"}}}'
 
 
@@ -63,7 +67,13 @@ def taken(file: ProjectedFile, data: bytes) -> Tables:
 
 @pytest.mark.parametrize(
     ("file", "data"),
-    [(TOPICS, APACHE_TOPICS), (GROUPS, APACHE_GROUPS), (OFFSETS, APACHE_OFFSETS), (KV, APACHE_KV)],
+    [
+        (TOPICS, APACHE_TOPICS),
+        (GROUPS, APACHE_GROUPS),
+        (OFFSETS, APACHE_OFFSETS),
+        (DELAY_OFFSETS, APACHE_DELAY_OFFSETS),
+        (KV, APACHE_KV),
+    ],
 )
 def test_apaches_content_is_written_again_as_it_was(file: ProjectedFile, data: bytes) -> None:
     assert compact(file.encode(taken(file, data))) == data
@@ -88,6 +98,7 @@ def test_topics_are_taken_with_all_their_settings() -> None:
     assert taken(GROUPS, APACHE_GROUPS).groups == {"CG": GroupConfig(group_name="CG")}
     assert taken(GROUPS, APACHE_GROUPS).forbidden == {"CG": {"TopicTest": 1}}
     assert taken(OFFSETS, APACHE_OFFSETS).offsets == {"TopicTest@CG": {0: 5, 1: 6}}
+    assert taken(DELAY_OFFSETS, APACHE_DELAY_OFFSETS).delay_offsets == {1: 5, 2: 0, 18: 7}
 
 
 def test_members_we_do_not_know_are_kept_also_when_the_topic_changes() -> None:
@@ -131,6 +142,9 @@ def test_anything_else_is_unreadable(file: ProjectedFile, data: bytes) -> None:
         (GROUPS, b'{"subscriptionGroupTable":{},"forbiddenTable":[1]}'),
         (OFFSETS, b'{"offsetTable":{"t@g":{x:1}}}'),
         (OFFSETS, b'{"offsetTable":{"t@g":[1]}}'),
+        (DELAY_OFFSETS, b'{"offsetTable":{"one":1}}'),
+        (DELAY_OFFSETS, b'{"offsetTable":{1:"one"}}'),
+        (DELAY_OFFSETS, b'{"offsetTable":[1]}'),
         (KV, b'{"configTable":{"n":5}}'),
     ],
 )
@@ -225,3 +239,21 @@ def test_offsets_of_a_real_broker_are_written_again_byte_for_byte() -> None:
     assert tables.pull_offsets == {}  # Apache does not read them back either
     tables.pull_offsets = {"plain@half": {0: 288, 1: 288}}
     assert OFFSETS.encode(tables) == data
+
+
+def test_delay_offsets_of_a_real_broker_are_written_again_byte_for_byte() -> None:
+    data = (VECTORS / "store/stopped/files/config/delayOffset.json").read_bytes()
+    assert DELAY_OFFSETS.encode(taken(DELAY_OFFSETS, data)) == data
+
+
+def test_delay_offsets_are_pretty_with_levels_in_order_and_others_members_kept() -> None:
+    data = APACHE_DELAY_OFFSETS[:-1] + b',"thing":1}'
+    tables = taken(DELAY_OFFSETS, data)
+    tables.apply(changes.DelayOffsetsMoved({4: 1, 1: 6}, tables.delay_offsets_version))
+    assert (
+        DELAY_OFFSETS.encode(tables)
+        .decode()
+        .endswith(
+            '\n\t"offsetTable":{\n\t\t1:6,\n\t\t2:0,\n\t\t4:1,\n\t\t18:7\n\t},\n\t"thing":1\n}'
+        )
+    )

@@ -68,6 +68,44 @@ def test_both_versions_and_both_address_families(
     assert magic == (record.MAGIC_V1 if len(topic.encode()) <= 127 else record.MAGIC_V2)
 
 
+@pytest.mark.parametrize("topic", ["", "t" * 127, "t" * 128, "%RETRY%" + "中" * 50])
+@pytest.mark.parametrize("born_host", [bytes(8), V6])
+@pytest.mark.parametrize("store_host", [bytes(8), V6])
+@pytest.mark.parametrize("body", [b"", b"x" * 100_000])
+def test_the_content_of_a_record_is_what_another_record_keeps_of_it(
+    topic: str, born_host: bytes, store_host: bytes, body: bytes
+) -> None:
+    stored = msgspec.structs.replace(
+        RECORD,
+        topic=topic,
+        body=body,
+        born_host=born_host,
+        store_host=store_host,
+        flag=-7,
+        sys_flag=0x301,
+        reconsume_times=3,
+        properties=bytes(32_767),
+    )
+    data = VECTOR + record.encode_record(stored)
+    end, flag, sys_flag, born_ms, host, store_ms, times, content, properties = record.content_at(
+        data, memoryview(data), len(VECTOR)
+    )
+    decoded = record.decode_record(data[len(VECTOR) :])
+    assert end == len(data)
+    assert (flag, sys_flag) == (decoded.flag, decoded.sys_flag)
+    assert (born_ms, host) == (decoded.born_timestamp_ms, decoded.born_host)
+    assert (store_ms, times) == (decoded.store_timestamp_ms, decoded.reconsume_times)
+    assert (bytes(content), properties) == (decoded.body, decoded.properties)
+
+
+def test_the_content_of_a_record_that_is_none_is_refused() -> None:
+    cut = [VECTOR[:end] for end in range(len(VECTOR))]
+    changed = [VECTOR[:at] + b"\xff" + VECTOR[at + 1 :] for at in (0, 4, 39, 84, 93, 103)]
+    for data in [*cut, *changed]:
+        with pytest.raises(MessageIllegal):
+            record.content_at(data, memoryview(data), 0)
+
+
 @decoders
 def test_a_record_cut_anywhere_is_refused(decode: Decode) -> None:
     for end in range(1, len(VECTOR)):

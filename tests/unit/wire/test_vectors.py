@@ -14,7 +14,16 @@ from pyromq.errors import RequestFailed, RequestRefused
 from pyromq.wire import dialect, record
 from pyromq.wire.batch import decode_batch, encode_batch
 from pyromq.wire.remoting import frame, native
-from pyromq.wire.remoting.bodies import clients, groups, registration, routes, topics
+from pyromq.wire.remoting.bodies import (
+    clients,
+    groups,
+    locks,
+    progress,
+    registration,
+    resets,
+    routes,
+    topics,
+)
 from pyromq.wire.remoting.frame import CLIENT_LIMITS, Command, Split
 from pyromq.wire.remoting.headers import (
     REQUEST_HEADERS,
@@ -44,6 +53,8 @@ def _registered(body: bytes) -> bytes:
 
 REQUEST_BODIES: dict[int, Callable[[bytes], bytes]] = {
     RequestCode.HEART_BEAT: _rewritten(clients.decode_heartbeat, clients.encode_heartbeat),
+    RequestCode.LOCK_BATCH_MQ: _rewritten(locks.decode_lock_batch, locks.encode_lock_batch),
+    RequestCode.UNLOCK_BATCH_MQ: _rewritten(locks.decode_lock_batch, locks.encode_lock_batch),
     RequestCode.REGISTER_BROKER: _registered,
     RequestCode.QUERY_DATA_VERSION: _rewritten(
         registration.decode_data_version, registration.encode_data_version
@@ -74,6 +85,23 @@ ANSWER_BODIES: dict[int, Callable[[bytes], bytes]] = {
     RequestCode.GET_UNIT_TOPIC_LIST: _TOPIC_LIST,
     RequestCode.GET_HAS_UNIT_SUB_TOPIC_LIST: _TOPIC_LIST,
     RequestCode.GET_HAS_UNIT_SUB_UNUNIT_TOPIC_LIST: _TOPIC_LIST,
+    RequestCode.LOCK_BATCH_MQ: _rewritten(locks.decode_locked, locks.encode_locked),
+    RequestCode.GET_CONSUME_STATS: _rewritten(
+        progress.decode_consume_stats, progress.encode_consume_stats
+    ),
+    RequestCode.GET_BROKER_CONSUME_STATS: _rewritten(
+        progress.decode_consume_stats_list, progress.encode_consume_stats_list
+    ),
+    RequestCode.VIEW_BROKER_STATS_DATA: _rewritten(
+        progress.decode_broker_stats, progress.encode_broker_stats
+    ),
+    RequestCode.QUERY_CONSUME_QUEUE: _rewritten(
+        progress.decode_queue_content, progress.encode_queue_content
+    ),
+    RequestCode.QUERY_TOPICS_BY_CONSUMER: _TOPIC_LIST,
+    RequestCode.INVOKE_BROKER_TO_RESET_OFFSET: _rewritten(
+        resets.decode_reset_offsets, resets.encode_reset_offsets
+    ),
     RequestCode.GET_BROKER_RUNTIME_INFO: _KV_TABLE,
     RequestCode.GET_KVLIST_BY_NAMESPACE: _KV_TABLE,
     RequestCode.REGISTER_BROKER: _KV_TABLE,

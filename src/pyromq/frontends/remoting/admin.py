@@ -1,5 +1,4 @@
-"""Rows that administer a broker: codes 17, 18, 21, 28, 200, 201, 202, 207, 208, 215, 225, 300, 305,
-351, 352.
+"""Rows that administer a broker: codes 17, 18, 21, 28, 200, 201, 207, 215, 225, 300, 305, 351, 352.
 
 Source: AdminBrokerProcessor of org.apache.rocketmq.broker 5.5.0.
 """
@@ -11,7 +10,6 @@ from typing import Final, Protocol
 from pyromq.api import AdminApi, Caller
 from pyromq.codes import RequestCode
 from pyromq.domain.attributes import parse_attribute_changes
-from pyromq.domain.route import MessageQueue
 from pyromq.domain.topic import TopicConfig
 from pyromq.frontends.remoting.table import DONE, Answer, PlainVerb, WaitingVerb
 from pyromq.wire.remoting.bodies.groups import (
@@ -22,25 +20,16 @@ from pyromq.wire.remoting.bodies.groups import (
     encode_group_names,
     encode_group_table,
 )
-from pyromq.wire.remoting.bodies.progress import (
-    ConsumeStats,
-    OffsetWrapper,
-    encode_consume_stats,
-)
 from pyromq.wire.remoting.bodies.routes import TopicList, encode_kv_table, encode_topic_list
 from pyromq.wire.remoting.bodies.topics import (
-    TopicOffset,
-    TopicStats,
     TopicTable,
     decode_topic_config_list,
     encode_topic_config,
-    encode_topic_stats,
     encode_topic_table,
 )
 from pyromq.wire.remoting.frame import Command
 from pyromq.wire.remoting.headers import decode_header
 from pyromq.wire.remoting.headers.groups import (
-    ConsumeStatsHeader,
     DeleteGroupHeader,
     GroupConfigHeader,
 )
@@ -74,7 +63,6 @@ class AdminRows:
             (RequestCode.UPDATE_AND_CREATE_TOPIC_LIST, self.put_topics),
             (RequestCode.GET_ALL_TOPIC_CONFIG, self.topics),
             (RequestCode.GET_TOPIC_CONFIG, self.topic),
-            (RequestCode.GET_TOPIC_STATS_INFO, self.topic_stats),
             (RequestCode.DELETE_TOPIC_IN_BROKER, self.delete_topic),
             (RequestCode.GET_SYSTEM_TOPIC_LIST_FROM_BROKER, self.system_topics),
             (RequestCode.UPDATE_AND_CREATE_SUBSCRIPTIONGROUP, self.put_group),
@@ -82,7 +70,6 @@ class AdminRows:
             (RequestCode.GET_ALL_SUBSCRIPTIONGROUP_CONFIG, self.groups),
             (RequestCode.GET_SUBSCRIPTIONGROUP_CONFIG, self.group),
             (RequestCode.DELETE_SUBSCRIPTIONGROUP, self.delete_group),
-            (RequestCode.GET_CONSUME_STATS, self.consume_stats),
             (RequestCode.QUERY_TOPIC_CONSUME_BY_WHO, self.groups_of_topic),
             (RequestCode.GET_BROKER_RUNTIME_INFO, self.runtime_info),
         ]
@@ -109,8 +96,7 @@ class AdminRows:
 
     async def put_topics(self, caller: Caller, header: None, command: Command) -> Answer:
         del caller, header
-        for config in decode_topic_config_list(command.body):
-            await self._broker.put_topic(config)
+        await self._broker.put_topics(decode_topic_config_list(command.body))
         return _TOPIC_DONE
 
     def topics(self, caller: Caller, header: object, command: Command) -> Answer:
@@ -123,20 +109,6 @@ class AdminRows:
     def topic(self, caller: Caller, header: TopicConfigHeader, command: Command) -> Answer:
         del caller, command
         return Answer(body=encode_topic_config(self._broker.topic(header.topic)))
-
-    def topic_stats(self, caller: Caller, header: TopicStatsHeader, command: Command) -> Answer:
-        del caller, command
-        table = {
-            MessageQueue(
-                broker_name=self._broker.broker_name, queue_id=queue.queue_id, topic=header.topic
-            ): TopicOffset(
-                min_offset=queue.min_offset,
-                max_offset=queue.max_offset,
-                last_update_timestamp=queue.last_update_timestamp_ms,
-            )
-            for queue in self._broker.topic_stats(header.topic)
-        }
-        return Answer(body=encode_topic_stats(TopicStats(offset_table=table)))
 
     async def delete_topic(
         self, caller: Caller, header: DeleteTopicHeader, command: Command
@@ -159,8 +131,7 @@ class AdminRows:
 
     async def put_groups(self, caller: Caller, header: None, command: Command) -> Answer:
         del caller, header
-        for config in decode_group_config_list(command.body):
-            await self._broker.put_group(config)
+        await self._broker.put_groups(decode_group_config_list(command.body))
         return DONE
 
     def groups(self, caller: Caller, header: object, command: Command) -> Answer:
@@ -187,24 +158,6 @@ class AdminRows:
         topic = decode_header(TopicStatsHeader, command.ext).topic
         groups = list(self._broker.groups_of_topic(topic))
         return Answer(body=encode_group_names(groups))
-
-    def consume_stats(self, caller: Caller, header: ConsumeStatsHeader, command: Command) -> Answer:
-        del caller, command
-        topics = [header.topic] if header.topic else (header.topic_list or "").split(";")
-        table = {
-            MessageQueue(
-                broker_name=self._broker.broker_name, queue_id=queue.queue_id, topic=queue.topic
-            ): OffsetWrapper(
-                broker_offset=queue.broker_offset,
-                consumer_offset=queue.consumer_offset,
-                pull_offset=queue.pull_offset,
-                last_timestamp=queue.last_timestamp_ms,
-            )
-            for queue in self._broker.consume_stats(
-                header.consumer_group, [topic for topic in topics if topic]
-            )
-        }
-        return Answer(body=encode_consume_stats(ConsumeStats(offset_table=table)))
 
     # ── the broker ──────────────────────────────────────────────────────────────────────────────
 

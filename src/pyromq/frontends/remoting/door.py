@@ -16,15 +16,13 @@ from collections.abc import Callable
 from typing import Final
 
 from pyromq.codes import RequestCode, ResponseCode
-from pyromq.errors import ConsumerNotOnline, StoreFailed
+from pyromq.errors import ConsumerNotOnline, RequestFailed, StoreFailed
 from pyromq.frontends.remoting.questions import CallLater, Questions
 from pyromq.frontends.remoting.served import Output, ServedConnection
 from pyromq.frontends.remoting.table import Answer, Table
 from pyromq.turn import Turn
 from pyromq.waiting import Latch
 from pyromq.wire.remoting.frame import Command
-from pyromq.wire.remoting.headers import encode_ext
-from pyromq.wire.remoting.headers.clients import ConsumerIdsChangedHeader
 
 _log = logging.getLogger("pyromq.remoting")
 
@@ -38,7 +36,7 @@ _FAULT_TEXT_MAX: Final = 200
 
 
 class RemotingDoor:
-    """Serves one table on any number of listeners; also the `Peers` of the part behind it."""
+    """Serves one table on any number of listeners; also the way out to their clients."""
 
     def __init__(
         self,
@@ -60,7 +58,7 @@ class RemotingDoor:
         """Each once, in the order in which they were served."""
         self._opaques = itertools.count(0)
         self._questions = Questions(call_later)
-        self._fault_kinds: set[tuple[int, type[Exception]]] = set()
+        self._fault_kinds: set[tuple[str, type[Exception]]] = set()
 
     def connect(self, output: Output) -> ServedConnection:
         """What a listener calls per accepted connection."""
@@ -76,8 +74,13 @@ class RemotingDoor:
         """The turn's last stage: each connection that has something to say writes it once."""
         dirty, self._dirty = self._dirty, []
         for connection in dirty:
-            if connection.flush():
-                self._call_soon(connection.go_on)
+            try:
+                can_go_on = connection.flush()
+            except Exception as error:  # noqa: BLE001 — a fault with one costs that one
+                self._broken(connection, error)
+            else:
+                if can_go_on:
+                    self._call_soon(connection.go_on)
 
     # ── asked by its connections ────────────────────────────────────────────────────────────────
 
@@ -92,18 +95,29 @@ class RemotingDoor:
     def failed(self, connection: ServedConnection, request: Command, error: Exception) -> Answer:
         if isinstance(error, StoreFailed):
             return Answer(code=ResponseCode.SERVICE_NOT_AVAILABLE, remark=str(error))
-        kind = (request.code, type(error))
+        self._tell(f"request {request.code}", connection, error)
+        text = f"{type(error).__name__}: {error}"
+        return Answer(code=ResponseCode.SYSTEM_ERROR, remark=text[:_FAULT_TEXT_MAX])
+
+    def _broken(self, connection: ServedConnection, error: Exception) -> None:
+        """Nobody knows what of its answers has gone out: its client must come anew."""
+        self._tell("the connection", connection, error)
+        try:
+            connection.close("its answers could not be sent")
+        except Exception as failure:  # noqa: BLE001 — the others are still to be flushed
+            self._tell("the end", connection, failure)
+
+    def _tell(self, what: str, connection: ServedConnection, error: Exception) -> None:
+        kind = (what, type(error))
         if kind not in self._fault_kinds and len(self._fault_kinds) < _FAULT_KINDS_MAX:
             self._fault_kinds.add(kind)
             _log.error(
-                "%s: request %d of %s failed unexpectedly; repetitions are not shown",
+                "%s: %s of %s failed unexpectedly; repetitions are not shown",
                 self.name,
-                request.code,
+                what,
                 connection.address,
                 exc_info=error,
             )
-        text = f"{type(error).__name__}: {error}"
-        return Answer(code=ResponseCode.SYSTEM_ERROR, remark=text[:_FAULT_TEXT_MAX])
 
     def left(self, connection: ServedConnection, reason: str) -> None:
         del self._connections[connection.connection_id]
@@ -111,23 +125,19 @@ class RemotingDoor:
         self._questions.connection_lost(connection.connection_id)
         self._connection_lost(connection.connection_id)
 
-    # ── Peers ───────────────────────────────────────────────────────────────────────────────────
+    # ── the way out to clients ──────────────────────────────────────────────────────────────────
 
     def is_connected(self, connection_id: int) -> bool:
         return connection_id in self._connections
 
-    def notify_consumer_ids_changed(self, connection_id: int, group: str) -> None:
-        self.notify(
-            connection_id,
-            RequestCode.NOTIFY_CONSUMER_IDS_CHANGED,
-            encode_ext(ConsumerIdsChangedHeader(consumer_group=group)),
-        )
-
-    def notify(self, connection_id: int, code: RequestCode, ext: dict[str, str]) -> None:
+    def notify(
+        self, connection_id: int, code: RequestCode, ext: dict[str, str], body: bytes = b""
+    ) -> None:
         """A one-way request to a client; nothing happens if it has left."""
         connection = self._connections.get(connection_id)
         if connection is not None:
-            connection.send(Command.request(int(code), ext, opaque=self._opaque(), oneway=True))
+            request = Command.request(int(code), ext, body, opaque=self._opaque(), oneway=True)
+            connection.send(request)
 
     def ask(
         self,
@@ -140,14 +150,19 @@ class RemotingDoor:
     ) -> Latch[Command]:
         """A request to a client. The latch gets its answer, or fails if none comes in time.
 
-        Raises ConsumerNotOnline if the client has left, SystemBusy if too many are open.
+        Raises ConsumerNotOnline if the client has left, SystemBusy if too many are open,
+        RequestFailed if the fields are more than a header can carry.
         """
         connection = self._connections.get(connection_id)
         if connection is None:
             raise ConsumerNotOnline("the client is not connected")
         request = Command.request(int(code), ext, body, opaque=self._opaque())
         latch = self._questions.add(connection_id, request.opaque, timeout_ms)
-        connection.send(request)
+        try:
+            connection.send(request)
+        except ValueError as error:
+            self._questions.withdraw(connection_id, request.opaque)
+            raise RequestFailed(f"the client cannot be asked: {error}") from error
         return latch
 
     def _opaque(self) -> int:

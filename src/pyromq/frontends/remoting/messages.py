@@ -11,12 +11,17 @@ from typing import Final
 
 from pyromq.api import Caller, MessagesApi, PullRequest, PullStatus, SendRequest, SendResult
 from pyromq.codes import RequestCode, ResponseCode
+from pyromq.errors import PullForbidden, RequestRefused
 from pyromq.frontends.remoting.table import Answer, PlainVerb, WaitingVerb
 from pyromq.units import LogOffset, QueueOffset
 from pyromq.wire.remoting.frame import Command
 from pyromq.wire.remoting.headers import encode_ext
 from pyromq.wire.remoting.headers.pull import PullFlag, PullHeader, ViewMessageHeader
-from pyromq.wire.remoting.headers.query import QueryMessageHeader, QueryMessageResponse
+from pyromq.wire.remoting.headers.query import (
+    INDEX_TYPE_TAG,
+    QueryMessageHeader,
+    QueryMessageResponse,
+)
 from pyromq.wire.remoting.headers.send import (
     EXT_MSG_REGION,
     EXT_TRACE_ON,
@@ -54,35 +59,43 @@ class MessageRows:
         self, caller: Caller, header: SendHeader | SendHeaderV2, command: Command
     ) -> Answer:
         """A batch may also come under the codes of single messages, told by its header alone."""
-        request = _send_request(header, command)
-        if header.batch:
-            return _sent(await self._broker.send_batch(caller, request))
-        return _sent(await self._broker.send(caller, request))
+        request = send_request(header, command)
+        try:
+            if header.batch:
+                return _sent(await self._broker.send_batch(caller, request))
+            return _sent(await self._broker.send(caller, request))
+        except RequestRefused as error:
+            return refused_send(self._broker, error)
 
     async def send_batch(self, caller: Caller, header: SendHeaderV2, command: Command) -> Answer:
-        return _sent(await self._broker.send_batch(caller, _send_request(header, command)))
+        try:
+            return _sent(await self._broker.send_batch(caller, send_request(header, command)))
+        except RequestRefused as error:
+            return refused_send(self._broker, error)
 
     async def pull(self, caller: Caller, header: PullHeader, command: Command) -> Answer:
         flags = header.sys_flag
-        result = await self._broker.pull(
-            caller,
-            PullRequest(
-                consumer_group=header.consumer_group,
-                topic=header.topic,
-                queue_id=header.queue_id,
-                queue_offset=QueueOffset(header.queue_offset),
-                message_count_max=header.max_msg_nums,
-                body_size_max=header.max_msg_bytes,
-                commit_offset=QueueOffset(header.commit_offset) if flags & _COMMIT else None,
-                may_suspend=flags & _SUSPEND != 0,
-                suspend_timeout_ms=header.suspend_timeout_millis,
-                subscription=(header.subscription or "") if flags & _SUBSCRIPTION else None,
-                subscription_version=header.sub_version,
-                expression_type=header.expression_type or "TAG",
-                is_class_filter=flags & _CLASS_FILTER != 0,
-                is_lite=command.code == RequestCode.LITE_PULL_MESSAGE,
-            ),
+        request = PullRequest(
+            consumer_group=header.consumer_group,
+            topic=header.topic,
+            queue_id=header.queue_id,
+            queue_offset=QueueOffset(header.queue_offset),
+            message_count_max=header.max_msg_nums,
+            body_size_max=header.max_msg_bytes,
+            commit_offset=QueueOffset(header.commit_offset) if flags & _COMMIT else None,
+            may_suspend=flags & _SUSPEND != 0,
+            suspend_timeout_ms=header.suspend_timeout_millis,
+            subscription=(header.subscription or "") if flags & _SUBSCRIPTION else None,
+            subscription_version=header.sub_version,
+            expression_type=header.expression_type or "TAG",
+            is_class_filter=flags & _CLASS_FILTER != 0,
+            is_lite=command.code == RequestCode.LITE_PULL_MESSAGE,
         )
+        try:
+            result = await self._broker.pull(caller, request)
+        except PullForbidden as error:
+            ext = {"forbiddenType": str(error.forbidden_type)}
+            return Answer(ext, code=int(error.code), remark=error.remark)
         return Answer(
             {
                 "suggestWhichBrokerId": str(result.suggest_which_broker_id),
@@ -106,6 +119,7 @@ class MessageRows:
             begin_ms=header.begin_timestamp,
             end_ms=header.end_timestamp,
             is_unique_key=bool(header.unique_key_query),
+            is_tag=header.index_type == INDEX_TYPE_TAG,
         )
         ext = encode_ext(
             QueryMessageResponse(
@@ -123,7 +137,20 @@ class MessageRows:
         return Answer(body=self._broker.message_at(LogOffset(header.offset)))
 
 
-def _send_request(header: SendHeader | SendHeaderV2, command: Command) -> SendRequest:
+def send_marks(broker: MessagesApi) -> dict[str, str]:
+    """What the answer to a send tells of the broker, whatever became of the message."""
+    return {
+        EXT_MSG_REGION: broker.region_id,
+        EXT_TRACE_ON: "true" if broker.is_traced else "false",
+    }
+
+
+def refused_send(broker: MessagesApi, error: RequestRefused) -> Answer:
+    """The answer that a refused send gets."""
+    return Answer(send_marks(broker), code=int(error.code), remark=error.remark)
+
+
+def send_request(header: SendHeader | SendHeaderV2, command: Command) -> SendRequest:
     return SendRequest(
         topic=header.topic,
         producer_group=header.producer_group,
@@ -157,4 +184,10 @@ def _sent(result: SendResult) -> Answer:
     return Answer(ext)
 
 
-__all__ = ["UNIQUE_KEY_RESULTS_MAX", "MessageRows"]
+__all__ = [
+    "UNIQUE_KEY_RESULTS_MAX",
+    "MessageRows",
+    "refused_send",
+    "send_marks",
+    "send_request",
+]

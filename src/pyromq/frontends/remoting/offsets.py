@@ -1,4 +1,4 @@
-"""Rows about offsets: codes 14, 15, 29, 30, 31, 32, 43.
+"""Rows about offsets: codes 14, 15, 29, 30, 31, 32, 43, 45.
 
 Source: ConsumerManageProcessor and AdminBrokerProcessor of org.apache.rocketmq.broker 5.5.0.
 """
@@ -22,6 +22,8 @@ from pyromq.wire.remoting.headers.offsets import (
     UpdateConsumerOffsetHeader,
 )
 
+_VOID_COMMIT: Final = Answer(remark="Offset has been previously reset")
+"""A commit that was ignored succeeds all the same."""
 _EMPTY_REMARK: Final = ""
 """Apache's own RPC form of code 31 answers with an empty remark instead of none."""
 
@@ -41,6 +43,7 @@ class OffsetRows:
             (RequestCode.GET_MIN_OFFSET, self.minimum),
             (RequestCode.GET_EARLIEST_MSG_STORETIME, self.earliest_store_time),
             (RequestCode.GET_ALL_CONSUMER_OFFSET, self.all_consumer_offsets),
+            (RequestCode.GET_ALL_DELAY_OFFSET, self.all_delay_offsets),
         ]
 
     def consumer_offset(
@@ -59,14 +62,14 @@ class OffsetRows:
         self, caller: Caller, header: UpdateConsumerOffsetHeader, command: Command
     ) -> Answer:
         del command
-        await self._broker.commit_offset(
+        is_taken = await self._broker.commit_offset(
             caller,
             header.consumer_group,
             header.topic,
             header.queue_id,
             QueueOffset(header.commit_offset),
         )
-        return DONE
+        return DONE if is_taken else _VOID_COMMIT
 
     def by_time(self, caller: Caller, header: SearchOffsetHeader, command: Command) -> Answer:
         del caller, command
@@ -97,6 +100,10 @@ class OffsetRows:
     def all_consumer_offsets(self, caller: Caller, header: None, command: Command) -> Answer:
         del caller, header, command
         return Answer(body=self._broker.all_consumer_offsets())
+
+    def all_delay_offsets(self, caller: Caller, header: None, command: Command) -> Answer:
+        del caller, header, command
+        return Answer(body=self._broker.all_delay_offsets())
 
 
 def _offset(offset: QueueOffset) -> Answer:

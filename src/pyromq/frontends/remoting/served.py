@@ -162,6 +162,11 @@ class ServedConnection:
             return False
         return bool(self._put_off) and not self._output.is_congested
 
+    def close(self, reason: str) -> None:
+        """Ends it; commands that were put off are not served any more."""
+        self._put_off.clear()
+        self._output.close(reason)
+
     def go_on(self) -> None:
         """Serves put-off commands, and reads again when none is left."""
         if self._is_closed or not self._put_off:
@@ -251,6 +256,9 @@ class ServedConnection:
             self._wire.send(
                 Command.response_to(request, 1, remark=f"the answer cannot be sent: {error}")
             )
+        except Exception as error:  # noqa: BLE001 — who sets a latch must not suffer for its waiter
+            failure = self._door.failed(self, request, error)
+            self._wire.send(Command.response_to(request, failure.code, remark=failure.remark))
         self._change()
 
     def _change(self) -> None:

@@ -7,16 +7,14 @@ The broker behind the door is real, its store is in memory.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 
 import pytest
 
 from pyromq.codes import LanguageCode
-from pyromq.frontends.remoting import RemotingDoor, broker_table
-from pyromq.turn import Turn
+from pyromq.domain.group import GroupConfig
 from pyromq.wire.remoting.frame import Command, SerializeType, encode
-from tests.support.brokers import BrokerInHand, batch, properties
-from tests.support.connections import ManualTurns, MemoryOutput
+from tests.support.broker_door import BrokerDoor, Client, pull_ext, send_ext
+from tests.support.brokers import batch, caller, heartbeat, properties
 
 FAQ = "\nSee https://rocketmq.apache.org/docs/bestPractice/06FAQ for further details."
 HEARTBEAT = (
@@ -27,93 +25,6 @@ HEARTBEAT = (
     b'["TagA"],"topic":"TopicTest"}],"unitMode":false}],"heartbeatFingerprint":0,'
     b'"producerDataSet":[{"groupName":"PG2"}],"withoutSub":false}'
 )
-
-
-class BrokerDoor:
-    """A broker over a memory store, its door, and clients of it."""
-
-    def __init__(self) -> None:
-        self.hand = BrokerInHand()
-        self.turns = ManualTurns()
-        turn = Turn(self.turns.call_soon)
-        broker = self.hand.broker
-        self.door = RemotingDoor(
-            "broker",
-            broker_table(broker),
-            turn,
-            call_soon=self.turns.call_soon,
-            call_later=self.turns.call_later,
-            connection_lost=broker.connection_lost,
-        )
-        self.hand.peers.owns_all = False
-        broker.add_peers(self.door)
-        turn.set_stages([self.door.flush])
-        self.client = Client(self)
-        self.hand.create_topic("TopicTest")
-
-    def end_turn(self) -> None:
-        self.hand.end_turn()
-        self.turns.run()
-
-
-class Client:
-    """One connection."""
-
-    def __init__(self, house: BrokerDoor, port: int = 40_960) -> None:
-        self.house = house
-        self.output = MemoryOutput(("127.0.0.1", port))
-        self.connection = house.door.connect(self.output)
-        self.opaque = 0
-        self.notices: list[Command] = []
-
-    def put(self, code: int, ext: Mapping[str, str] | None = None, body: bytes = b"") -> None:
-        """Sends a request."""
-        self.opaque += 1
-        command = Command.request(code, dict(ext or {}), body, opaque=self.opaque)
-        self.connection.receive(memoryview(encode(command)))
-
-    def take(self) -> list[Command]:
-        """The answers that came since the last look, after the turn."""
-        self.house.end_turn()
-        arrived, self.output.answers = self.output.answers, []
-        self.notices += [command for command in arrived if not command.is_response]
-        return [command for command in arrived if command.is_response]
-
-    def take_notices(self) -> list[Command]:
-        """What the broker said by itself."""
-        assert self.take() == []
-        notices, self.notices = self.notices, []
-        return notices
-
-    def ask(self, code: int, ext: Mapping[str, str] | None = None, body: bytes = b"") -> Command:
-        self.put(code, ext, body)
-        (answer,) = self.take()
-        assert answer.opaque == self.opaque
-        return answer
-
-    def send(self, text: str = "", body: bytes = b"Hello", **changed: str) -> Command:
-        return self.ask(310, send_ext(i=text, **changed), body)
-
-
-def send_ext(**changed: str) -> dict[str, str]:
-    """Header of a send as Java sends it."""
-    ext = {
-        "a": "PG2", "b": "TopicTest", "c": "TBW102", "d": "4", "e": "0", "f": "0",
-        "g": "1795222505090", "h": "0", "i": "", "j": "0", "k": "false", "m": "false",
-        "n": "broker-a",
-    }  # fmt: skip
-    return {**ext, **changed}
-
-
-def pull_ext(**changed: str) -> dict[str, str]:
-    """Header of a pull with its own subscription."""
-    ext = {
-        "queueId": "0", "maxMsgBytes": "262144", "maxMsgNums": "32", "sysFlag": "4",
-        "suspendTimeoutMillis": "15000", "commitOffset": "0", "bname": "broker-a",
-        "topic": "TopicTest", "queueOffset": "0", "expressionType": "TAG",
-        "subVersion": "1795222506472", "consumerGroup": "CG2", "subscription": "*",
-    }  # fmt: skip
-    return {**ext, **changed}
 
 
 @pytest.fixture
@@ -235,6 +146,10 @@ def test_messages_are_found_by_key_and_by_place(client: Client) -> None:
     assert client.ask(33, {"offset": "0"}).body == answer.body
     unique = client.ask(12, {**question, "key": "A", "_UNIQUE_KEY_QUERY": "true"})
     assert unique.body == answer.body
+    client.send(properties(UNIQ_KEY="B", TAGS="order-1"))
+    tagged = client.ask(12, {**question, "indexType": "T"})
+    assert tagged.code == 0
+    assert tagged.body != answer.body
     missing = client.ask(12, {**question, "key": "nobody"})
     assert (missing.code, missing.remark) == (
         22,
@@ -440,6 +355,48 @@ def test_refusals_say_what_apaches_say(
     answer = client.ask(code, ext, b"Hello")
     assert (answer.code, answer.remark) == (answer_code, remark)
     assert answer.body == b""
+
+
+@pytest.mark.parametrize(
+    ("code", "ext"),
+    [
+        (310, send_ext(b="bad topic!")),
+        (310, send_ext(b="bad topic!", m="true")),
+        (310, send_ext(e="99")),
+        (320, send_ext(b="SCHEDULE_TOPIC_XXXX")),
+    ],
+)
+def test_a_refused_send_tells_region_and_trace_too(
+    client: Client, code: int, ext: dict[str, str]
+) -> None:
+    answer = client.ask(code, ext, b"Hello")
+    assert answer.code != 0
+    assert answer.ext == {"MSG_REGION": "DefaultRegion", "TRACE_ON": "true"}
+
+
+def test_a_pull_that_is_forbidden_says_by_what(it: BrokerDoor) -> None:
+    client, hand = it.client, it.hand
+
+    def forbidden(code: int = 11, **changed: str) -> str:
+        answer = client.ask(code, pull_ext(**changed))
+        assert answer.code == 16
+        assert list(answer.ext) == ["forbiddenType"]
+        return answer.ext["forbiddenType"]
+
+    hand.configure(broker_permission=2)
+    assert forbidden() == "1"
+    hand.configure(broker_permission=6, lite_pull_message_enable=False)
+    assert forbidden(361) == "1"
+    hand.run(hand.broker.put_group(GroupConfig(group_name="CLOSED", consume_enable=False)))
+    assert forbidden(consumerGroup="CLOSED") == "2"
+    hand.create_topic("WriteOnly", perm=2)
+    assert forbidden(topic="WriteOnly") == "3"
+    hand.run(hand.broker.put_group(GroupConfig(group_name="CG2", consume_broadcast_enable=False)))
+    hand.run(hand.broker.heartbeat(caller(), heartbeat("c1", "CG2", message_model="BROADCASTING")))
+    assert forbidden(sysFlag="0", subVersion="0") == "4"
+    hand.run(hand.broker.heartbeat(caller(), heartbeat("c1", "CG3")))
+    hand.metadata.put_forbidden("CG3", "TopicTest", 4)
+    assert forbidden(sysFlag="0", subVersion="0", consumerGroup="CG3") == "5"
 
 
 @pytest.mark.parametrize("offset", ["5", "9999"])

@@ -5,20 +5,22 @@ from __future__ import annotations
 import logging
 import struct
 from collections.abc import Callable
+from typing import cast
 
 import pytest
 
 from pyromq.api import Caller
 from pyromq.codes import LanguageCode, RequestCode, ResponseCode
 from pyromq.errors import (
+    AnswerTimedOut,
     ConsumerNotOnline,
     NoPermission,
     RequestFailed,
     StoreFailed,
     SystemBusy,
 )
-from pyromq.frontends.remoting import RemotingDoor, served
-from pyromq.frontends.remoting.questions import QUESTIONS_MAX
+from pyromq.frontends.remoting import RemotingDoor, questions, served
+from pyromq.frontends.remoting.questions import CONNECTION_QUESTIONS_MAX
 from pyromq.frontends.remoting.served import ServedConnection
 from pyromq.frontends.remoting.table import Answer, table_of
 from pyromq.turn import Turn
@@ -36,6 +38,8 @@ STORE_FAILS = RequestCode.DELETE_EXPIRED_COMMITLOG
 CALLER = RequestCode.GET_ALL_PRODUCER_INFO
 BIG = RequestCode.GET_TIMER_METRICS
 HUGE = RequestCode.GET_BROKER_HA_STATUS
+NONSENSE = RequestCode.GET_SYSTEM_TOPIC_LIST_FROM_BROKER
+WAIT_AND_TALK_NONSENSE = RequestCode.GET_BROKER_CLUSTER_INFO
 WITH_HEADER = RequestCode.GET_MAX_OFFSET
 
 
@@ -83,6 +87,15 @@ class Toys:
         self.served_bodies.append(command.body)
         return Answer(body=bytes(self.big_size))
 
+    def nonsense(self, caller: Caller, header: None, command: Command) -> Answer:
+        return Answer(cast(dict[str, str], {"a": 5}))
+
+    async def wait_and_talk_nonsense(
+        self, caller: Caller, header: None, command: Command
+    ) -> Answer:
+        await self.wait(caller, header, command)
+        return self.nonsense(caller, header, command)
+
     def huge(self, caller: Caller, header: None, command: Command) -> Answer:
         return Answer({"a": "x" * 0x100_0000})
 
@@ -111,6 +124,8 @@ class DoorInHand:
                     (BIG, toys.big),
                     (HUGE, toys.huge),
                     (WITH_HEADER, toys.echo),
+                    (NONSENSE, toys.nonsense),
+                    (WAIT_AND_TALK_NONSENSE, toys.wait_and_talk_nonsense),
                 ]
             ),
             self.turn,
@@ -132,6 +147,22 @@ class DoorInHand:
         self.receive(*commands)
         self.turns.run()
         return self.output.answers
+
+
+class BrokenOutput(MemoryOutput):
+    """A way out with a fault of ours in it."""
+
+    def __init__(self, is_close_broken: bool) -> None:
+        super().__init__(("127.0.0.1", 40_999))
+        self._is_close_broken = is_close_broken
+
+    def write(self, data: bytes) -> None:
+        raise ZeroDivisionError("a fault of ours")
+
+    def close(self, reason: str) -> None:
+        super().close(reason)
+        if self._is_close_broken:
+            raise ZeroDivisionError("another")
 
 
 @pytest.fixture
@@ -353,15 +384,17 @@ def test_the_part_behind_hears_of_a_lost_connection_and_late_answers_are_dropped
     assert it.output.write_count == 0
 
 
-def test_a_group_change_is_told_as_a_one_way_request(it: DoorInHand) -> None:
-    it.door.notify_consumer_ids_changed(it.connection.connection_id, "CG2")
+def test_a_client_is_told_something_by_a_one_way_request(it: DoorInHand) -> None:
+    code = RequestCode.NOTIFY_CONSUMER_IDS_CHANGED
+    it.door.notify(it.connection.connection_id, code, {"consumerGroup": "CG2"}, b"body")
     it.turns.run()
     (notice,) = it.output.answers
     assert notice.code == 40
     assert notice.is_oneway
     assert not notice.is_response
     assert notice.ext == {"consumerGroup": "CG2"}
-    it.door.notify_consumer_ids_changed(999_999, "CG2")  # gone: nothing happens
+    assert notice.body == b"body"
+    it.door.notify(999_999, code, {})  # gone: nothing happens
     it.turns.run()
     assert len(it.output.answers) == 1
 
@@ -395,7 +428,7 @@ def test_a_client_that_does_not_answer_fails_the_latch(it: DoorInHand) -> None:
     it.turns.advance(0.9)
     assert [latch.is_set] == [False]
     it.turns.advance(0.2)
-    with pytest.raises(RequestFailed, match="did not answer within 1000 ms"):
+    with pytest.raises(AnswerTimedOut, match="did not answer within 1000 ms"):
         latch.result()
 
 
@@ -409,12 +442,38 @@ def test_a_client_that_leaves_fails_the_latch_at_once(it: DoorInHand) -> None:
         it.door.ask(connection_id, RequestCode.GET_CONSUMER_RUNNING_INFO, {}, timeout_ms=1_000)
 
 
-def test_questions_to_clients_are_bounded(it: DoorInHand) -> None:
+def test_a_silent_client_does_not_take_the_questions_of_the_others(it: DoorInHand) -> None:
     who, code = it.connection.connection_id, RequestCode.GET_CONSUMER_RUNNING_INFO
-    for _ in range(QUESTIONS_MAX):
+    for _ in range(CONNECTION_QUESTIONS_MAX):
         it.door.ask(who, code, {}, timeout_ms=1_000)
-    with pytest.raises(SystemBusy, match="1024"):
+    with pytest.raises(SystemBusy, match="to that client"):
         it.door.ask(who, code, {}, timeout_ms=1_000)
+    other = it.door.connect(MemoryOutput(("127.0.0.1", 40_961)))
+    it.door.ask(other.connection_id, code, {}, timeout_ms=1_000)
+    it.turns.advance(2)
+    it.door.ask(who, code, {}, timeout_ms=1_000)
+
+
+def test_questions_to_clients_are_bounded(it: DoorInHand, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(questions, "QUESTIONS_MAX", 2)
+    code = RequestCode.GET_CONSUMER_RUNNING_INFO
+    clients = [it.door.connect(MemoryOutput(("127.0.0.1", 41_000 + n))) for n in range(3)]
+    for client in clients[:2]:
+        it.door.ask(client.connection_id, code, {}, timeout_ms=1_000)
+    with pytest.raises(SystemBusy, match="2 requests to clients"):
+        it.door.ask(clients[2].connection_id, code, {}, timeout_ms=1_000)
+    clients[0].closed("closed by the peer")
+    it.door.ask(clients[2].connection_id, code, {}, timeout_ms=1_000)
+
+
+def test_a_question_that_no_header_can_carry_is_refused_and_not_open(
+    it: DoorInHand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(questions, "QUESTIONS_MAX", 1)
+    who, code = it.connection.connection_id, RequestCode.GET_CONSUMER_RUNNING_INFO
+    with pytest.raises(RequestFailed, match="cannot be asked"):
+        it.door.ask(who, code, {"a": "x" * 0x100_0000}, timeout_ms=1_000)
+    it.door.ask(who, code, {}, timeout_ms=1_000)
 
 
 def test_an_answer_that_no_header_can_carry_is_an_error_not_a_fault(it: DoorInHand) -> None:
@@ -422,6 +481,33 @@ def test_an_answer_that_no_header_can_carry_is_an_error_not_a_fault(it: DoorInHa
     assert (answer.opaque, answer.code) == (5, 1)
     assert answer.remark is not None
     assert answer.remark.startswith("the answer cannot be sent")
+
+
+def test_an_answer_that_cannot_be_encoded_is_a_fault_of_its_request_alone(
+    it: DoorInHand, caplog: pytest.LogCaptureFixture
+) -> None:
+    answers = it.ask(request(NONSENSE, 5), request(ECHO, 6))
+    assert [(answer.opaque, answer.code) for answer in answers] == [(5, 1), (6, 0)]
+    it.ask(request(WAIT_AND_TALK_NONSENSE, 7))
+    it.toys.latches[0].set(None)  # who sets it does not notice
+    it.turns.run()
+    assert [(answer.opaque, answer.code) for answer in it.output.answers] == [(7, 1)]
+    assert any(record.exc_info for record in caplog.records)
+
+
+@pytest.mark.parametrize("is_close_broken", [False, True])
+def test_a_connection_that_cannot_be_written_to_is_closed_and_the_others_are_answered(
+    it: DoorInHand, caplog: pytest.LogCaptureFixture, is_close_broken: bool
+) -> None:
+    broken = BrokenOutput(is_close_broken)
+    first = it.door.connect(broken)
+    first.receive(memoryview(encode(request(ECHO, 1))))
+    it.receive(request(ECHO, 2))
+    it.turns.run()
+    assert [answer.opaque for answer in it.output.answers] == [2]
+    assert broken.close_reason == "its answers could not be sent"
+    told = [record for record in caplog.records if record.exc_info]
+    assert len(told) == 1 + is_close_broken
 
 
 def test_connections_have_numbers_of_their_own_across_doors() -> None:

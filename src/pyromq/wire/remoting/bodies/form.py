@@ -40,6 +40,9 @@ _LONG_FIELDS: Final = frozenset(
 )
 """Attributes that are `long` in Java; all other numbers of a Struct are `int`."""
 
+_UNBOUNDED: Final = frozenset({str, bool, float, type(None)})
+"""What most members are, and needs no look."""
+
 
 def decode_body(name: str, body: bytes, type_: type[T], *, size_max: int = REQUEST_SIZE_MAX) -> T:
     """A typed value from the JSON body of a request. Raises RequestFailed."""
@@ -68,8 +71,9 @@ def _check(value: object, bound: int, depth: int) -> None:
         raise dialect.DialectError(f"nested deeper than {dialect.DEPTH_MAX}", 0)
     if isinstance(value, msgspec.Struct):
         for attribute in value.__struct_fields__:
-            wide = attribute in _LONG_FIELDS
-            _check(getattr(value, attribute), _I64 if wide else _I32, depth + 1)
+            item = getattr(value, attribute)
+            if item.__class__ not in _UNBOUNDED:
+                _check(item, _I64 if attribute in _LONG_FIELDS else _I32, depth + 1)
     elif isinstance(value, dict):
         for key, item in value.items():
             if isinstance(key, int):
@@ -77,7 +81,8 @@ def _check(value: object, bound: int, depth: int) -> None:
             _check(item, _I64, depth + 1)
     elif isinstance(value, list):
         for item in value:
-            _check(item, bound, depth + 1)
+            if item.__class__ not in _UNBOUNDED:
+                _check(item, bound, depth + 1)
     elif isinstance(value, int) and not -bound <= value < bound:
         width = 32 if bound == _I32 else 64
         raise dialect.DialectError(f"the number {str(value)[:24]} does not fit {width} bits", 0)

@@ -14,6 +14,9 @@ from pyromq.wire.remoting.fields import I32, I64
 
 EXT_UNIQUE_KEY_QUERY: Final = "_UNIQUE_KEY_QUERY"
 
+INDEX_TYPE_TAG: Final = "T"
+"""Asks for messages by their tag (MessageConst of common); "K" or nothing means by a key."""
+
 
 class QueryMessageHeader(Struct, frozen=True, kw_only=True, rename="camel", gc=False):
     """Messages of a topic that carry a key, stored between two times."""
@@ -36,4 +39,4 @@ class QueryMessageResponse(Struct, frozen=True, kw_only=True, rename="camel", gc
     index_last_update_phyoffset: I64
 
 
-__all__ = ["EXT_UNIQUE_KEY_QUERY", "QueryMessageHeader", "QueryMessageResponse"]
+__all__ = ["EXT_UNIQUE_KEY_QUERY", "INDEX_TYPE_TAG", "QueryMessageHeader", "QueryMessageResponse"]

@@ -1,4 +1,4 @@
-"""Sending: codes 10, 310, 320 and their answer.
+"""Sending: codes 10, 310, 320 (and 324, 325: a reply) and their answer.
 
 Sources: SendMessageRequestHeader, SendMessageRequestHeaderV2, SendMessageResponseHeader of
 org.apache.rocketmq.remoting.protocol.header 5.5.0.

@@ -27,7 +27,7 @@ func publishQueues(o options) ([]*primitive.MessageQueue, error) {
 	return client.FetchPublishMessageQueues(context.Background(), o.text("topic", ""))
 }
 
-// admin topic-create|topic-delete|topic-list|queues|groups [--broker ADDR] [--topic T] [--queues N]
+// admin topic-create|topic-delete|topic-list|queues|groups [--broker ADDR] [--topic T] [--queues N] [--perm 6]
 func administer(o options) error {
 	client, err := newAdmin(o)
 	if err != nil {
@@ -39,7 +39,7 @@ func administer(o options) error {
 	case "topic-create":
 		queues := o.number("queues", 4)
 		if err := client.CreateTopic(ctx, admin.WithTopicCreate(topic), admin.WithBrokerAddrCreate(o.text("broker", "")),
-			admin.WithReadQueueNums(queues), admin.WithWriteQueueNums(queues)); err != nil {
+			admin.WithReadQueueNums(queues), admin.WithWriteQueueNums(queues), admin.WithPerm(o.number("perm", 6))); err != nil {
 			return err
 		}
 		return report(map[string]any{"created": topic})

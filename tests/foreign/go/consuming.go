@@ -36,19 +36,24 @@ func newConsuming(o options) *consuming {
 		start: time.Now()}
 }
 
+var startingPoints = map[string]consumer.ConsumeFromWhere{
+	"first": consumer.ConsumeFromFirstOffset, "last": consumer.ConsumeFromLastOffset, "time": consumer.ConsumeFromTimestamp,
+}
+
 func consumerOptions(o options, kind string) ([]consumer.Option, error) {
 	servers, err := o.nameServers()
 	return []consumer.Option{
 		consumer.WithNameServer(servers),
 		consumer.WithGroupName(o.text("group", "")),
 		consumer.WithInstance(instance(kind)),
-		consumer.WithConsumeFromWhere(consumer.ConsumeFromFirstOffset),
+		consumer.WithConsumeFromWhere(startingPoints[o.text("from", "first")]),
+		consumer.WithConsumeTimestamp(o.text("from-time", "20200101000000")),
 		consumer.WithConsumeMessageBatchMaxSize(32),
 		consumer.WithPullBatchSize(32),
 	}, err
 }
 
-// consume-push --topic T --group G [--sub EXPR] --expect N [--timeout S]
+// consume-push --topic T --group G [--sub EXPR] --expect N [--timeout S] [--from first|last|time] [--from-time YYYYMMDDhhmmss]
 func consumePush(o options) error {
 	settings, err := consumerOptions(o, "push")
 	if err != nil {
@@ -158,7 +163,8 @@ func startPullConsumer(o options) (rocketmq.PullConsumer, error) {
 	if err != nil {
 		return nil, err
 	}
-	pull, err := rocketmq.NewPullConsumer(settings...)
+	// Without it, this client lets what a pull consumer refuses die at once.
+	pull, err := rocketmq.NewPullConsumer(append(settings, consumer.WithMaxReconsumeTimes(16))...)
 	if err != nil {
 		return nil, err
 	}

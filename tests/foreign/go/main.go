@@ -22,12 +22,22 @@ import (
 const clientModule = "github.com/apache/rocketmq-client-go/v2"
 
 var subcommands = map[string]func(options) error{
-	"version":      func(options) error { return report(map[string]any{}) },
-	"send":         send,
-	"consume-push": consumePush,
-	"consume-poll": consumePoll,
-	"consume-pull": consumePull,
-	"admin":        administer,
+	"version":         func(options) error { return report(map[string]any{}) },
+	"send":            send,
+	"consume-push":    consumePush,
+	"consume-poll":    consumePoll,
+	"consume-pull":    consumePull,
+	"rebalance":       rebalance,
+	"retry":           retry,
+	"retry-polled":    retryPolled,
+	"listen":          listen,
+	"broadcast":       broadcast,
+	"delay":           delay,
+	"request":         request,
+	"request-unheard": requestUnheard,
+	"respond":         respond,
+	"trace":           trace,
+	"admin":           administer,
 }
 
 func main() {

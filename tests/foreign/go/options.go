@@ -31,6 +31,16 @@ func parse(words []string) options {
 	return parsed
 }
 
+// with is these options with one changed.
+func (o options) with(name, value string) options {
+	values := map[string]string{}
+	for other, kept := range o.values {
+		values[other] = kept
+	}
+	values[name] = value
+	return options{values: values, positional: o.positional}
+}
+
 func (o options) text(name, otherwise string) string {
 	if value, ok := o.values[name]; ok {
 		return value
@@ -43,6 +53,23 @@ func (o options) number(name string, otherwise int) int {
 		return value
 	}
 	return otherwise
+}
+
+// list splits a value at its commas.
+func (o options) list(name string) []string {
+	return strings.Split(o.text(name, ""), ",")
+}
+
+func (o options) numbers(name string) ([]int, error) {
+	numbers := []int{}
+	for _, word := range o.list(name) {
+		number, err := strconv.Atoi(word)
+		if err != nil {
+			return nil, fmt.Errorf("--%s: %w", name, err)
+		}
+		numbers = append(numbers, number)
+	}
+	return numbers, nil
 }
 
 func (o options) deadline() time.Time {

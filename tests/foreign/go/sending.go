@@ -33,7 +33,7 @@ type sending struct {
 }
 
 // send --topic T --mode sync|async|oneway|batch --count N [--first 0] [--tags a,b] [--keys prefix] [--body-size 64]
-// [--batch-size 32] [--group G] [--compress]
+// [--batch-size 32] [--group G] [--compress [--compress-level 5]]
 func send(o options) error {
 	servers, err := o.nameServers()
 	if err != nil {
@@ -50,6 +50,7 @@ func send(o options) error {
 		producer.WithRetry(2),
 		producer.WithSendMsgTimeout(20*time.Second),
 		producer.WithCompressMsgBodyOverHowmuch(compressOver),
+		producer.WithCompressLevel(o.number("compress-level", 5)),
 	)
 	if err != nil {
 		return err
@@ -79,6 +80,21 @@ func send(o options) error {
 		return err
 	}
 	return s.report(o, time.Since(start))
+}
+
+// startProducer starts one in a group and with connections of its own.
+func startProducer(o options, kind string, more ...producer.Option) (rocketmq.Producer, error) {
+	servers, err := o.nameServers()
+	if err != nil {
+		return nil, err
+	}
+	settings := []producer.Option{producer.WithNameServer(servers), producer.WithInstanceName(instance(kind)),
+		producer.WithGroupName(o.text("group", "pyromq-go") + "-" + kind)}
+	sender, err := rocketmq.NewProducer(append(settings, more...)...)
+	if err != nil {
+		return nil, err
+	}
+	return sender, sender.Start()
 }
 
 func (s *sending) inBatches(sender rocketmq.Producer, o options, first, last, size int) error {

@@ -1,8 +1,5 @@
 package pyromq.foreign;
 
-import java.io.ByteArrayOutputStream;
-import java.io.PrintStream;
-import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
 import java.util.HashSet;
 import java.util.List;
@@ -12,11 +9,9 @@ import java.util.TreeMap;
 import java.util.TreeSet;
 import org.apache.rocketmq.common.TopicConfig;
 import org.apache.rocketmq.tools.admin.DefaultMQAdminExt;
-import org.apache.rocketmq.tools.command.MQAdminStartup;
 
 /**
- * {@code admin VERB [--broker ADDR] [--topic T] [--group G] …}: one call of the admin client each, and
- * {@code mqadmin -n ADDR COMMAND …}: Apache's own mqadmin in this JVM, its printed text as one string.
+ * {@code admin VERB [--broker ADDR] [--topic T] [--group G] …}: one call of the admin client each.
  *
  * <p>Types of answers are {@code var} where 4.9 and 5.x keep them in different packages.
  */
@@ -188,21 +183,5 @@ final class Admin {
                 Map.of("broker", offsets.getBrokerOffset(), "consumer", offsets.getConsumerOffset()));
         }
         Main.print("behind", behind, "queues", queues);
-    }
-
-    /** The words after the subcommand are mqadmin's own; its -n option is added from --namesrv. */
-    static void mqadmin(Options options) {
-        List<String> words = new ArrayList<>(List.of(options.text("run").split(" ")));
-        words.add("-n");
-        words.add(options.text("namesrv"));
-        PrintStream before = System.out;
-        ByteArrayOutputStream printed = new ByteArrayOutputStream();
-        System.setOut(new PrintStream(printed, true, StandardCharsets.UTF_8));
-        try {
-            MQAdminStartup.main0(words.toArray(new String[0]), null);
-        } finally {
-            System.setOut(before);
-        }
-        Main.print("command", words.get(0), "text", printed.toString(StandardCharsets.UTF_8));
     }
 }

@@ -15,7 +15,8 @@ import org.apache.rocketmq.common.consumer.ConsumeFromWhere;
 import org.apache.rocketmq.common.message.MessageExt;
 
 /**
- * {@code consume-push|consume-pull --topic T --group G [--sub EXPR] --expect N [--timeout S] [--orderly]} and
+ * {@code consume-push|consume-pull --topic T --group G [--sub EXPR] --expect N [--timeout S] [--orderly]
+ * [--route-poll-ms 30000 (push)]} and
  * {@code consume-assign} (assign, then twice from the beginning): receives until N distinct numbers have arrived or the time
  * is over, then tells what came. Not enough is not an error here: the test judges the numbers.
  */
@@ -51,6 +52,7 @@ final class Consuming {
         consumer.setClientIP("127.0.0.1");
         consumer.setInstanceName("push-" + System.nanoTime());
         consumer.setHeartbeatBrokerInterval(HEARTBEAT_INTERVAL_MS);
+        consumer.setPollNameServerInterval(options.number("route-poll-ms", consumer.getPollNameServerInterval()));
         consumer.setConsumeFromWhere(ConsumeFromWhere.CONSUME_FROM_FIRST_OFFSET);
         consumer.setConsumeMessageBatchMaxSize(32);
         consumer.subscribe(options.text("topic"), options.text("sub", "*"));

@@ -46,8 +46,26 @@ public final class Main {
         Map.entry("query-id", Queries::byId),
         Map.entry("query-unique", Queries::byUniqueKey),
         Map.entry("offsets", Queries::offsets),
+        Map.entry("listen", Listening::begin),
+        Map.entry("heard", Listening::heard),
+        Map.entry("unlisten", Listening::end),
+        Map.entry("post", Posting::post),
+        Map.entry("fetch", Fetching::fetch),
+        Map.entry("resend", Fetching::resend),
+        Map.entry("request", Requesting::request),
+        Map.entry("rewind", Rewinding::run),
+        Map.entry("relay", Relaying::run),
+        Map.entry("traces", Tracing::traces),
+        Map.entry("join", Members::join),
+        Map.entry("leave", Members::leave),
+        Map.entry("settled", Members::settled),
+        Map.entry("await", Ledger::await),
+        Map.entry("ledger", Ledger::report),
+        Map.entry("flow", Flow::start),
+        Map.entry("flow-allow", Flow::allow),
+        Map.entry("flow-sent", Flow::sent),
         Map.entry("admin", Admin::run),
-        Map.entry("mqadmin", Admin::mqadmin)));
+        Map.entry("mqadmin", Mqadmin::run)));
 
     private static boolean hasFailed;
     private static final List<Thread> CLOSING = new ArrayList<>();

@@ -14,7 +14,8 @@ import org.apache.rocketmq.common.message.Message;
 
 /**
  * {@code send --topic T --mode sync|async|oneway|batch|ordered --count N [--first 0] [--tags a,b] [--keys prefix]
- * [--body-size 64] [--batch-size 32] [--shards 4] [--group G] [--compress [--compress-type ZLIB]]}
+ * [--body-size 64] [--batch-size 32] [--shards 4] [--group G] [--compress [--compress-type ZLIB]] [--pause-ms 5 (sync)]
+ * [--route-poll-ms 30000]}
  */
 final class Sending {
     /** In flight at once in async mode: the client's own default refuses nothing below this. */
@@ -37,6 +38,7 @@ final class Sending {
         producer.setInstanceName("producer-" + System.nanoTime());
         producer.setSendMsgTimeout(SEND_TIMEOUT_MS);
         producer.setMaxMessageSize(4 * 1024 * 1024);
+        producer.setPollNameServerInterval(options.number("route-poll-ms", producer.getPollNameServerInterval()));
         producer.setCompressMsgBodyOverHowmuch(options.flag("compress") ? 1 : Integer.MAX_VALUE);
         producer.start();
         long start = System.nanoTime();
@@ -67,6 +69,7 @@ final class Sending {
     private void sync(DefaultMQProducer producer, Options options) throws Exception {
         for (int n = first(options); n < last(options); n++) {
             record(producer.send(Sample.message(options, n)));
+            Thread.sleep(options.number("pause-ms", 0));
         }
     }
 

@@ -1,0 +1,182 @@
+package pyromq.foreign;
+
+import java.util.ArrayList;
+import java.util.Base64;
+import java.util.BitSet;
+import java.util.List;
+import java.util.Map;
+import java.util.TreeMap;
+import java.util.concurrent.ConcurrentHashMap;
+import java.util.concurrent.TimeoutException;
+import java.util.function.BooleanSupplier;
+import org.apache.rocketmq.common.message.MessageExt;
+
+/**
+ * What a group has consumed in this JVM: {@code ledger --group G} tells it, {@code await --group G [--distinct N |
+ * --held MEMBER | --suspended N] [--timeout S]} waits for it.
+ */
+final class Ledger {
+    private static final Map<String, Ledger> LEDGERS = new ConcurrentHashMap<>();
+
+    /** Consecutive messages of a queue while one member had it; times are the machine's monotonic clock. */
+    private static final class Stint {
+        final String member;
+        final Object assignment;
+        final long firstOffset;
+        final long beganNanos = System.nanoTime();
+        long lastOffset;
+        long endedNanos = beganNanos;
+
+        Stint(String member, Object assignment, long offset) {
+            this.member = member;
+            this.assignment = assignment;
+            firstOffset = offset;
+            lastOffset = offset;
+        }
+    }
+
+    /** A message that a listener refused, and what its queue brought next. */
+    private static final class Refusal {
+        final int number;
+        final int queue;
+        final String member;
+        int nextNumber = -1;
+        String nextMember = "";
+        int times;
+
+        Refusal(int number, int queue, String member) {
+            this.number = number;
+            this.queue = queue;
+            this.member = member;
+        }
+    }
+
+    private final BitSet numbers = new BitSet();
+    private final BitSet wrongAgain = new BitSet();
+    private final Map<String, Integer> members = new TreeMap<>();
+    private final Map<String, Integer> topics = new TreeMap<>();
+    private final Map<String, Boolean> held = new TreeMap<>();
+    private final Map<String, List<Stint>> stints = new TreeMap<>();
+    private final List<Refusal> refusals = new ArrayList<>();
+    private int received;
+    private int wrong;
+
+    private Ledger() {
+    }
+
+    static Ledger of(String group) {
+        return LEDGERS.computeIfAbsent(group, name -> new Ledger());
+    }
+
+    /**
+     * Notes a message that a member consumes; {@code assignment} stands for its having the queue without a break, and is
+     * null where order does not matter. A member that has its fill hangs here for ever, as one that is about to crash:
+     * so what it consumed before is known for certain.
+     */
+    synchronized void note(String member, MessageExt message, Object assignment, int fill)
+        throws InterruptedException {
+        while (members.getOrDefault(member, 0) >= fill) {
+            held.put(member, true);
+            notifyAll();
+            wait();
+        }
+        int number = Sample.number(message);
+        received++;
+        if (number < 0) {
+            wrong++;
+        } else {
+            numbers.set(number);
+        }
+        members.merge(member, 1, Integer::sum);
+        topics.merge(message.getTopic(), 1, Integer::sum);
+        if (assignment != null) {
+            follow(member, message, assignment);
+            answerRefusal(member, message, number);
+        }
+        notifyAll();
+    }
+
+    private void follow(String member, MessageExt message, Object assignment) {
+        List<Stint> ofQueue = stints.computeIfAbsent(String.valueOf(message.getQueueId()), id -> new ArrayList<>());
+        Stint last = ofQueue.isEmpty() ? null : ofQueue.get(ofQueue.size() - 1);
+        if (last != null && last.assignment == assignment && last.lastOffset + 1 == message.getQueueOffset()) {
+            last.lastOffset++;
+            last.endedNanos = System.nanoTime();
+        } else {
+            ofQueue.add(new Stint(member, assignment, message.getQueueOffset()));
+        }
+    }
+
+    private void answerRefusal(String member, MessageExt message, int number) {
+        for (Refusal refusal : refusals) {
+            if (refusal.nextNumber < 0 && refusal.queue == message.getQueueId()) {
+                refusal.nextNumber = number;
+                refusal.nextMember = member;
+                refusal.times = message.getReconsumeTimes();
+            }
+        }
+    }
+
+    /** Whether this number is to be refused: only the first time. */
+    synchronized boolean isRefused(String member, MessageExt message, int wanted) {
+        int number = Sample.number(message);
+        if (number != wanted || wrongAgain.get(number)) {
+            return false;
+        }
+        wrongAgain.set(number);
+        refusals.add(new Refusal(number, message.getQueueId(), member));
+        return true;
+    }
+
+    static void await(Options options) throws Exception {
+        Ledger ledger = of(options.text("group"));
+        ledger.awaitUntil(options, () -> ledger.numbers.cardinality() >= options.number("distinct", 0)
+            && (!options.has("held") || ledger.held.containsKey(options.text("held")))
+            && ledger.refusals.stream().filter(refusal -> refusal.nextNumber >= 0).count()
+                >= options.number("suspended", 0));
+        ledger.report(options.text("group"));
+    }
+
+    static void report(Options options) {
+        of(options.text("group")).report(options.text("group"));
+    }
+
+    private synchronized void awaitUntil(Options options, BooleanSupplier isTrue) throws Exception {
+        long deadline = options.deadlineNanos();
+        while (!isTrue.getAsBoolean()) {
+            if (System.nanoTime() >= deadline) {
+                throw new TimeoutException(numbers.cardinality() + " distinct, held " + held.keySet() + ", missing from "
+                    + numbers.nextClearBit(0) + ", by member " + members);
+            }
+            wait(Math.max(1, Options.millisUntil(deadline)));
+        }
+    }
+
+    private synchronized void report(String group) {
+        Map<String, Object> queues = new TreeMap<>();
+        stints.forEach((queue, all) -> {
+            List<Object> rows = new ArrayList<>();
+            for (Stint stint : all) {
+                rows.add(List.of(stint.member, stint.firstOffset, stint.lastOffset, stint.beganNanos, stint.endedNanos));
+            }
+            queues.put(queue, rows);
+        });
+        List<Object> refused = new ArrayList<>();
+        for (Refusal refusal : refusals) {
+            refused.add(Map.of("number", refusal.number, "next", refusal.nextNumber, "times", refusal.times,
+                "same_member", refusal.member.equals(refusal.nextMember)));
+        }
+        Main.print(
+            "group", group,
+            "received", received,
+            "distinct", numbers.cardinality(),
+            "duplicates", received - wrong - numbers.cardinality(),
+            "wrong", wrong,
+            "members", members,
+            "topics", topics,
+            "held", new ArrayList<>(held.keySet()),
+            "refused", refused,
+            "stints", queues,
+            "seen", Base64.getEncoder().encodeToString(numbers.toByteArray()));
+    }
+}

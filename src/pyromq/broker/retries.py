@@ -27,6 +27,7 @@ from pyromq.clock import Clock
 from pyromq.config import BrokerConfig, Settings, StoreConfig
 from pyromq.domain.delay import delayed_place
 from pyromq.domain.group import GroupConfig
+from pyromq.domain.properties import RETRY_TOPIC, property_value
 from pyromq.domain.retry import (
     NO_DELAY,
     delay_level_of_retry,
@@ -132,6 +133,7 @@ class Retries:
             queue_id = self._random_below(max(queue_nums, 1))
             place = Place(topic.topic_name, queue_id, sequence)
         await self._store(record, place, level)
+        self._count_send_back(record, group.group_name)
 
     def place_of_resent(self, caller: Caller, request: SendRequest, place: Place) -> Place:
         """Where a message goes that a client sent to a retry topic: there, or to the dead letters.
@@ -186,6 +188,11 @@ class Retries:
         self._counters.put_count += 1
         self._counters.put_size += size
         self._counters.topic_puts.add(topic, 1, size)
+
+    def _count_send_back(self, record: Record, group: str) -> None:
+        text = record.properties.decode("utf-8", "replace")
+        topic = property_value(text, RETRY_TOPIC) or record.topic
+        self._counters.send_backs.add(f"{topic}@{group}", 1, len(record.body))
 
     def _group(self, name: str) -> tuple[GroupConfig, int]:
         """The group, and the journal sequence to wait for if it was created just now."""

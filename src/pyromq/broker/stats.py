@@ -20,6 +20,7 @@ TOPIC_PUT_NUMS: Final = "TOPIC_PUT_NUMS"
 TOPIC_PUT_SIZE: Final = "TOPIC_PUT_SIZE"
 GROUP_GET_NUMS: Final = "GROUP_GET_NUMS"
 GROUP_GET_SIZE: Final = "GROUP_GET_SIZE"
+SNDBCK_PUT_NUMS: Final = "SNDBCK_PUT_NUMS"
 BROKER_PUT_NUMS: Final = "BROKER_PUT_NUMS"
 BROKER_GET_NUMS: Final = "BROKER_GET_NUMS"
 
@@ -54,6 +55,8 @@ class Stats:
             return counters.topic_puts, name == TOPIC_PUT_SIZE, key
         if name in (GROUP_GET_NUMS, GROUP_GET_SIZE):
             return counters.group_gets, name == GROUP_GET_SIZE, key
+        if name == SNDBCK_PUT_NUMS:
+            return counters.send_backs, False, key
         if key == self._settings.current.broker_cluster_name:
             if name == BROKER_PUT_NUMS:
                 return counters.totals, False, TOTAL_PUT

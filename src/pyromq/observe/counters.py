@@ -67,6 +67,7 @@ class BrokerCounters:
         "put_size",
         "put_time_max_ms",
         "put_times",
+        "send_backs",
         "topic_puts",
         "totals",
         "transferred_count",
@@ -94,6 +95,8 @@ class BrokerCounters:
         """Messages stored, by topic."""
         self.group_gets = Meters(monotonic_ms)
         """Messages given to consumers, by `topic@group`."""
+        self.send_backs = Meters(monotonic_ms)
+        """Messages that consumers gave back, by `topic@group` of their first place."""
         self.totals = Meters(monotonic_ms)
         """All messages, under TOTAL_PUT and TOTAL_GET; up to the last sample."""
         self._metered = (0, 0, 0, 0, 0)
@@ -113,7 +116,7 @@ class BrokerCounters:
     def sample(self, now_ms: int, monotonic_ms: int) -> None:
         """Called once a second: keeps what rates need, and notices midnight."""
         self._add_totals()
-        for meters in (self.topic_puts, self.group_gets, self.totals):
+        for meters in (self.topic_puts, self.group_gets, self.send_backs, self.totals):
             meters.sample(monotonic_ms)
         self._samples.append(
             Sample(

@@ -92,8 +92,6 @@ class Metadata:
     ) -> None:
         """For `open_broker`, `open_namesrv` and `in_memory`."""
         self.tables = tables
-        self.lower_offset_commits = 0
-        """Commits that moved an offset back; obeyed, since that is how offsets are reset."""
         self._journal = journal
         self._clock = clock
         self._root = root
@@ -236,8 +234,6 @@ class Metadata:
         committed = self.tables.offsets.get(key)
         if committed is None:
             committed = self.tables.offsets[key] = {}
-        if offset < committed.get(queue_id, offset):
-            self.lower_offset_commits += 1
         committed[queue_id] = offset
         self._offset_commits += 1
         if self._offset_commits % OFFSET_VERSION_STEP == 0:

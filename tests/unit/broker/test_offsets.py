@@ -91,7 +91,7 @@ def test_a_lower_commit_is_obeyed_and_counted(hand: BrokerInHand) -> None:
     commit(hand, 10)
     commit(hand, 4)
     assert offset(hand) == 4
-    assert hand.metadata.lower_offset_commits == 1
+    assert hand.broker.counters.lower_commit_count == 1
 
 
 def test_a_commit_beyond_the_end_is_obeyed(hand: BrokerInHand) -> None:

@@ -99,6 +99,14 @@ def put_group(hand: BrokerInHand, **settings: Any) -> None:
     hand.run(hand.broker.put_group(GroupConfig(group_name="CG", **settings)))
 
 
+def test_messages_given_back_are_counted_by_topic_and_group(hand: BrokerInHand) -> None:
+    given_back(hand)
+    again = come_again(hand, seconds=10)
+    given_back(hand, again.log_offset)
+    hand.advance(1_000)
+    assert hand.broker.stats_of("SNDBCK_PUT_NUMS", "T@CG").minute.sum == 2
+
+
 # --- again, later ---------------------------------------------------------------------------------
 
 

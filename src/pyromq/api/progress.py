@@ -104,18 +104,25 @@ class QueueEntries(msgspec.Struct, frozen=True, kw_only=True):
 class ProgressApi(Protocol):
     """How full queues are, how far groups have come in them, and how fast both move."""
 
-    def topic_stats(self, topic: str) -> TopicStats: ...
+    def topic_stats(self, topic: str) -> TopicStats:
+        """TopicNotFound if there is no such topic."""
+        ...
 
     def consume_stats(
         self, group: str, *, topic: str = "", topics: Sequence[str] = ()
     ) -> GroupProgress:
         """Of the listed topics; else of the one, or of all it has offsets in, as far as it still
-        subscribes to them."""
+        subscribes to them. Unknown topics are left out; RequestFailed if it is too much for one
+        answer."""
         ...
 
-    def all_consume_stats(self, *, is_order_only: bool) -> BrokerProgress: ...
+    def all_consume_stats(self, *, is_order_only: bool) -> BrokerProgress:
+        """RequestFailed if it is too much for one answer."""
+        ...
 
-    def consume_times(self, group: str, topic: str) -> Sequence[QueueTimes]: ...
+    def consume_times(self, group: str, topic: str) -> Sequence[QueueTimes]:
+        """TopicNotFound if there is no such topic."""
+        ...
 
     def correction_offsets(
         self, topic: str, compared_group: str, left_out: Sequence[str]
@@ -129,7 +136,10 @@ class ProgressApi(Protocol):
 
     def queue_entries(
         self, topic: str, queue_id: int, index: QueueOffset, count: int, group: str | None
-    ) -> QueueEntries: ...
+    ) -> QueueEntries:
+        """From `index` on, at most `count` and fewer if they are large. RequestFailed if there is
+        no such queue."""
+        ...
 
     def topics_of_group(self, group: str) -> Sequence[str]:
         """In which it has an offset."""

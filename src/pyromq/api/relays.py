@@ -41,7 +41,8 @@ class RelaysApi(Protocol):
     """Questions of tools to a consumer."""
 
     async def consumer_running_info(self, request: RunningInfoRequest) -> ClientAnswer:
-        """RequestFailed if no such consumer is connected, AnswerTimedOut if it says nothing."""
+        """RequestFailed if no such consumer is connected or it leaves, AnswerTimedOut if it says
+        nothing, SystemBusy if too much is being asked."""
         ...
 
     async def consume_directly(self, request: DirectConsumption) -> ClientAnswer:

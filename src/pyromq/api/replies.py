@@ -32,7 +32,10 @@ class RepliesApi(Protocol):
     """The way back of a request."""
 
     async def reply(self, caller: Caller, request: SendRequest) -> ReplyResult:
-        """Pushes a reply message to the producer that its properties name, and stores it."""
+        """Pushes a reply message to the producer that its properties name, and stores it.
+
+        Refused as a send is; SystemBusy also if too many replies wait for their requesters.
+        """
         ...
 
 

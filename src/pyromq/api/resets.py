@@ -61,7 +61,11 @@ class ResetsApi(Protocol):
     async def consumer_status(
         self, group: str, topic: str, client_id: str
     ) -> Mapping[str, Mapping[MessageQueue, int]]:
-        """By client: the offsets it has in mind. An empty client id means all of the group."""
+        """By client: the offsets it has in mind. An empty client id means all of the group.
+
+        Who does not answer is missing. RequestFailed if nobody is connected, a client is too old to
+        be asked, or clients or queues are too many for one answer.
+        """
         ...
 
 

@@ -17,8 +17,9 @@ from pyromq.cluster.registration import Identity, Registration
 from pyromq.codes import LanguageCode
 from pyromq.config import BrokerConfig, Settings, StoreConfig
 from pyromq.config.addresses import is_unspecified, machine_address
+from pyromq.config.store import MESSAGE_SIZE_CEILING
 from pyromq.domain.route import MASTER_ID
-from pyromq.errors import ConfigInvalid, StartFailed, StoreFailed
+from pyromq.errors import ConfigInvalid, ServiceUnavailable, StartFailed, StoreFailed
 from pyromq.frontends.remoting import RemotingDoor, RemotingPeers, broker_table
 from pyromq.store.engine import StoreSettings
 from pyromq.store.metadata import Metadata
@@ -141,6 +142,12 @@ class BrokerPart:
         )
         self._broker.add_peers(RemotingPeers(self._door))
 
+    def prepare(self) -> None:
+        try:
+            self.broker.open()
+        except (ServiceUnavailable, StoreFailed) as error:
+            raise StartFailed(f"the broker cannot begin: {error}") from error
+
     def stages(self) -> Sequence[Callable[[], None]]:
         return self.broker.stages()
 
@@ -246,7 +253,9 @@ def _engine_settings(store: StoreConfig, store_host: bytes) -> StoreSettings:
         index_enabled=store.message_index_enable,
         flush_interval_ms=store.flush_interval_commit_log_ms,
         flush_interval_consume_queue_ms=store.flush_interval_consume_queue_ms,
-        message_size_max=store.max_message_size_bytes,
+        # The verbs refuse what is larger than maxMessageSize. What was taken when that was more
+        # must still fit: delayed, or given back, it is stored once more.
+        message_size_max=MESSAGE_SIZE_CEILING,
         reserve_ahead=store.reserve_ahead_size_bytes,
         delay_levels_ms=tuple(store.delay_levels_ms),
     )

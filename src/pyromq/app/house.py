@@ -1,8 +1,9 @@
 """House: what all parts of one process share, and the life they lead together.
 
 Parts come up in this order and go down in the reverse one: ports first (an occupied one costs
-nothing yet), then stores, then the doors accept, then what works in the background. READY is said
-when all of it is done.
+nothing yet), then stores, then what must be known before the first request (clients of the process
+before this one wait at the ports already), then the doors accept, then what works in the
+background. READY is said when all of it is done.
 """
 
 from __future__ import annotations
@@ -38,6 +39,10 @@ class Part(Protocol):
 
     def open(self) -> None:
         """Opens its directory. Raises StartFailed and leaves nothing open then."""
+        ...
+
+    def prepare(self) -> None:
+        """Last step before its doors accept; `stages` run from now on. Raises StartFailed."""
         ...
 
     def stages(self) -> Sequence[Callable[[], None]]:
@@ -89,6 +94,8 @@ class House:
                 [stage for part in parts for stage in part.stages()]
                 + [flush for part in parts for flush in part.flushes()]
             )
+            for part in parts:
+                part.prepare()
             ends.push_async_callback(self.transport.stop, self.remoting.stop_timeout_ms)
             self.transport.start()
             await self._start(parts, ends, stopping)

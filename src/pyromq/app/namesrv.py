@@ -133,6 +133,9 @@ class NamesrvPart:
             connection_lost=self._namesrv.connection_lost,
         )
 
+    def prepare(self) -> None:
+        """What it knows it is told by brokers."""
+
     def stages(self) -> Sequence[Callable[[], None]]:
         assert self._namesrv is not None, "open comes first"
         return [self._namesrv.end_turn]

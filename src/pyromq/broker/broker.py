@@ -298,7 +298,8 @@ class Broker:
     # --- life -----------------------------------------------------------------------------------
 
     def open(self) -> None:
-        """Makes the system topics and groups exist; before the first request."""
+        """Takes over what the process before this one left, and makes the system topics and groups
+        exist; before the first request. May raise ServiceUnavailable and StoreFailed."""
         self._topics.finish_deletions()
         self._topics.create_missing_system_topics()
         self._groups.create_missing_system_groups()
@@ -306,8 +307,7 @@ class Broker:
         self._locks.open()
 
     def start(self) -> None:
-        """Starts the background loops; needs a running loop. Includes `open`."""
-        self.open()
+        """Starts the background loops; needs a running loop, and `open` before."""
         self.cleanup.start()
 
     async def stop(self) -> None:
@@ -339,7 +339,7 @@ class Broker:
 
         They run each for itself, so that a fault in one does not keep the others from it.
         """
-        return self._end_log_turn, self._end_journal_turn, self._wake
+        return self._end_log_turn, self._end_delays_turn, self._end_journal_turn, self._wake
 
     def end_turn(self) -> None:
         """All stages."""
@@ -349,6 +349,9 @@ class Broker:
     def _end_log_turn(self) -> None:
         if not self._is_store_closed:
             self._store_turn.end_turn()
+
+    def _end_delays_turn(self) -> None:
+        if not self._is_store_closed:
             self._delays.end_turn()
 
     def _end_journal_turn(self) -> None:
@@ -359,8 +362,9 @@ class Broker:
             return
         arrivals = self._engine.take_arrivals()
         if arrivals:
-            self._parked.wake(arrivals)
+            # First who would never ask again: a long poll has a deadline.
             self._delays.arrived(arrivals)
+            self._parked.wake(arrivals)
         if self._drained is not None and not self._waiter_count:
             self._drained.set()
 

@@ -23,6 +23,8 @@ from pyromq.waiting import together
 ANSWER_TIMEOUT_MS: Final = 5 * SECOND_MS
 ASKED_MAX: Final = 1_000
 """Clients asked by one request; a larger group can be asked client by client."""
+QUEUES_MAX: Final = 65_536
+"""Queues that the clients asked by one request may tell of together: as many as fit a frame."""
 
 
 class ConsumerStatus:
@@ -53,9 +55,21 @@ class ConsumerStatus:
                 f"group[{shown(group)}] has {len(asked)} clients, at most {ASKED_MAX} are asked "
                 "together; name one by clientAddr"
             )
-        answers = await together(
-            [self._ask(connection_id, group, topic) for connection_id in asked.values()]
-        )
+        queue_count = 0
+
+        async def ask(connection_id: int) -> Mapping[MessageQueue, int]:
+            """What is too much is forgotten at once: the other answers may take seconds."""
+            nonlocal queue_count
+            answer = await self._ask(connection_id, group, topic)
+            queue_count += len(answer)
+            return answer if queue_count <= QUEUES_MAX else {}
+
+        answers = await together([ask(connection_id) for connection_id in asked.values()])
+        if queue_count > QUEUES_MAX:
+            raise RequestFailed(
+                f"the clients of group[{shown(group)}] tell of more than {QUEUES_MAX} queues; "
+                "name one by clientAddr"
+            )
         return {
             name: answer
             for name, answer in zip(asked, answers, strict=True)
@@ -68,4 +82,4 @@ class ConsumerStatus:
         )
 
 
-__all__ = ["ANSWER_TIMEOUT_MS", "ASKED_MAX", "ConsumerStatus"]
+__all__ = ["ANSWER_TIMEOUT_MS", "ASKED_MAX", "QUEUES_MAX", "ConsumerStatus"]

@@ -4,8 +4,9 @@ Flag, sysFlag, born time and host, reconsume times and properties stay what they
 REAL_QID and DELAY are among these, as in Apache. So is a topic that was deleted meanwhile: the
 message is stored in it all the same, for whoever creates it again.
 
-Unlike Apache's, a message that cannot be stored any more does not stop those behind it for ever: it
-is passed over, stays where it is in the log, and the server's log tells of it.
+Unlike Apache's, a message whose queue nobody reads any more comes to another one of its topic. And
+one that cannot be stored any more does not stop those behind it for ever: it is passed over, stays
+where it is in the log, and the server's log tells of it.
 
 Source: schedule.ScheduleMessageService (messageTimeUp) of org.apache.rocketmq.broker 5.5.0.
 """
@@ -17,7 +18,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from pyromq.broker.remarks import shown
-from pyromq.domain.delay import is_due, real_place
+from pyromq.domain.delay import real_place
 from pyromq.domain.topic import SCHEDULE_TOPIC, TRANS_HALF_TOPIC, TopicConfig
 from pyromq.errors import MessageIllegal
 from pyromq.observe.counters import BrokerCounters
@@ -46,9 +47,9 @@ class Copies:
         self._told: set[str] = set()
 
     def append_due(
-        self, data: bytes, delay_ms: int, now_ms: int, ends: list[LogOffset]
+        self, data: bytes, due_ms: int, now_ms: int, ends: list[LogOffset]
     ) -> int | None:
-        """Appends copies of the records in `data` that have waited for `delay_ms`, in order.
+        """Appends copies of the records in `data` that were stored at `due_ms` or before, in order.
 
         Adds to `ends`, for each record it is done with, where the log ends with its copy. Returns
         the store time of the first record that is not due, None if it came to no such one. Raises
@@ -67,13 +68,16 @@ class Copies:
                 self._pass_over(error)
                 ends.append(end)
                 break  # where the next one begins is not known, the queue has to tell
-            if not is_due(store_ms, delay_ms, now_ms):
+            if store_ms > due_ms:
                 self._count(count, size)
                 return store_ms
             try:
                 topic, queue_id = real_place(properties)
-                if topic not in topics or topic in _UNREACHABLE:
+                config = topics.get(topic)
+                if config is None or topic in _UNREACHABLE:
                     self._check_odd(topic)
+                elif queue_id >= config.read_queue_nums > 0:
+                    queue_id %= config.read_queue_nums
                 _, log_offset, end, _ = engine.append(
                     topic,
                     queue_id,

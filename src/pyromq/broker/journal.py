@@ -29,6 +29,11 @@ class Journal:
     def waiter_count(self) -> int:
         return self._gate.waiter_count
 
+    @property
+    def newest(self) -> int:
+        """The sequence of the last change: who waits for it waits for all before it, too."""
+        return self._metadata.positions().appended
+
     def change(self, make: Callable[P, int], /, *args: P.args, **kwargs: P.kwargs) -> int:
         """Makes one change of `Metadata`; returns the sequence to wait for."""
         try:

@@ -96,7 +96,7 @@ class Progress:
         else:
             names = self._subscribed(group, [topic] if topic else self._topics_of(group))
         configs = [config for name in names if (config := self._topic_table.get(name)) is not None]
-        _check_size(config.read_queue_nums for config in configs)
+        _check_size(sum(config.read_queue_nums for config in configs))
         parts = [
             self._progress(group, config.topic_name, config.read_queue_nums) for config in configs
         ]
@@ -110,6 +110,7 @@ class Progress:
         topics_by_group: dict[str, list[TopicConfig]] = {
             group: [] for group in self._metadata.tables.groups
         }
+        queue_count = 0
         for topic, group in map(split_key, self._metadata.tables.offsets):
             config = self._topic_table.get(topic)
             if (
@@ -119,9 +120,8 @@ class Progress:
                 and self._subscribed(group, [topic])
             ):
                 topics_by_group[group].append(config)
-        _check_size(
-            config.write_queue_nums for configs in topics_by_group.values() for config in configs
-        )
+                queue_count += config.write_queue_nums
+                _check_size(queue_count)  # at once: there may be a million pairs
         groups = {
             group: [
                 self._progress(group, config.topic_name, config.write_queue_nums)
@@ -157,20 +157,24 @@ class Progress:
         return [name for name in topics if name in online.subscriptions]
 
     def _progress(self, group: str, topic: str, queue_count: int) -> GroupProgress:
+        key = offset_key(topic, group)
+        consumed = self._metadata.tables.offsets.get(key, {})
+        pulled = self._metadata.tables.pull_offsets.get(key, {})
         try:
             queues = [
-                self._queue_progress(group, topic, queue_id) for queue_id in range(queue_count)
+                self._queue_progress(
+                    topic, queue_id, max(consumed.get(queue_id, 0), 0), pulled.get(queue_id, 0)
+                )
+                for queue_id in range(queue_count)
             ]
         except StoreFailed as error:
             raise unreadable(error) from error
-        got = self._counters.group_gets.messages(
-            offset_key(topic, group), MINUTE, self._clock.monotonic_ms()
-        )
+        got = self._counters.group_gets.messages(key, MINUTE, self._clock.monotonic_ms())
         return GroupProgress(queues=queues, consume_rate=got.per_second)
 
-    def _queue_progress(self, group: str, topic: str, queue_id: int) -> QueueProgress:
-        tables = self._metadata.tables
-        consumed = max(tables.offset(group, topic, queue_id), 0)
+    def _queue_progress(
+        self, topic: str, queue_id: int, consumed: int, pulled: int
+    ) -> QueueProgress:
         last_ms = 0
         if consumed > 0:
             last_ms = self._engine.store_time(topic, queue_id, QueueOffset(consumed - 1))
@@ -179,7 +183,7 @@ class Progress:
             queue_id=queue_id,
             broker_offset=self._engine.queue_range(topic, queue_id).max_offset,
             consumer_offset=QueueOffset(consumed),
-            pull_offset=QueueOffset(max(consumed, tables.pull_offset(group, topic, queue_id))),
+            pull_offset=QueueOffset(max(consumed, pulled)),
             last_timestamp_ms=max(last_ms, 0),
         )
 
@@ -247,12 +251,11 @@ class Progress:
         return config
 
 
-def _check_size(queue_counts: Iterable[int]) -> None:
-    count = sum(queue_counts)
-    if count > QUEUES_SHOWN_MAX:
+def _check_size(queue_count: int) -> None:
+    if queue_count > QUEUES_SHOWN_MAX:
         raise RequestFailed(
-            f"{count} queues do not fit one answer, at most {QUEUES_SHOWN_MAX} do: "
-            "ask for fewer topics"
+            f"more than {QUEUES_SHOWN_MAX} queues do not fit one answer: "
+            "ask group by group, or for fewer topics"
         )
 
 

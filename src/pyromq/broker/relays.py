@@ -19,11 +19,14 @@ from pyromq.broker.topics import Topics
 from pyromq.codes import VERSION_3_1_8_SNAPSHOT
 from pyromq.config import BrokerConfig, Settings
 from pyromq.domain.message import log_offset_of
-from pyromq.errors import AnswerTimedOut, ConsumerNotOnline, RequestFailed
-from pyromq.units import SECOND_MS
+from pyromq.errors import AnswerTimedOut, ConsumerNotOnline, RequestFailed, SystemBusy
+from pyromq.units import MIB, SECOND_MS
 
 ANSWER_TIMEOUT_MS: Final = 10 * SECOND_MS
 """How long a client may think about a question."""
+HELD_SIZE_MAX: Final = 64 * MIB
+"""Messages whose consumers have not answered yet, in bytes; more are refused as busy. A tool hands
+out one at a time."""
 
 
 class Relays:
@@ -44,6 +47,7 @@ class Relays:
         self._queries = queries
         self._settings = settings
         self._peers = peers
+        self._held_size = 0
 
     async def running_info(self, request: RunningInfoRequest) -> ClientAnswer:
         """What the consumer says of itself."""
@@ -60,6 +64,12 @@ class Relays:
         group, client_id = request.consumer_group, request.client_id
         record = self._queries.at(log_offset_of(request.message_id))
         connection_id = self._consumer(group, client_id)
+        size = len(record) + len(request.topic)
+        if self._held_size + size > HELD_SIZE_MAX:
+            raise SystemBusy(
+                f"messages of {self._held_size} bytes wait for their consumers, "
+                f"at most {HELD_SIZE_MAX} do"
+            )
         topic, config = self._topics.table.get(request.topic), self._groups.table.get(group)
         message = DirectMessage(
             consumer_group=group,
@@ -71,11 +81,14 @@ class Relays:
             group_sys_flag=None if config is None else config.group_sys_flag,
             record=record,
         )
+        self._held_size += size
         try:
             door = self._peers.of(connection_id)
             return await door.consume_directly(connection_id, message, timeout_ms=ANSWER_TIMEOUT_MS)
         except (AnswerTimedOut, ConsumerNotOnline, RequestFailed) as error:
             raise _unanswered(group, client_id, error) from error
+        finally:
+            self._held_size -= size
 
     def _consumer(self, group: str, client_id: str) -> int:
         """The connection of a group's client, if it can be asked."""
@@ -100,4 +113,4 @@ def _unanswered(
     return RequestFailed(f"invoke {who} Exception: {error}")
 
 
-__all__ = ["ANSWER_TIMEOUT_MS", "Relays"]
+__all__ = ["ANSWER_TIMEOUT_MS", "HELD_SIZE_MAX", "Relays"]

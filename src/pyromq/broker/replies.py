@@ -53,7 +53,8 @@ from pyromq.units import MIB, SECOND_MS, QueueOffset
 PUSH_TIMEOUT_MS: Final = 10 * SECOND_MS
 """How long a requester may take to confirm its reply."""
 HELD_SIZE_MAX: Final = 256 * MIB
-"""Bodies of replies whose requester has not confirmed them yet; more are refused as busy."""
+"""Bytes of replies (bodies and properties) that their requesters have not confirmed yet; more are
+refused as busy."""
 
 _log = logging.getLogger(__name__)
 
@@ -128,7 +129,7 @@ class Replies:
         connection_id = self._clients.find_producer(client_id)
         if connection_id is None:
             return f"push reply message fail, channel of <{shown(client_id)}> not found."
-        size = len(request.body)
+        size = len(request.body) + len(properties)
         if self._held_size + size > HELD_SIZE_MAX:
             raise SystemBusy(
                 f"replies of {self._held_size} bytes wait for their requesters, "

@@ -205,7 +205,7 @@ class Retries:
         """A retry or dead letter topic as it is, or created now; and the sequence to wait for."""
         config = self._topics.table.get(name)
         if config is not None:
-            return config, 0
+            return config, self._topics.kept_by(name)
         sequence = self._topics.create_if_absent(name, queue_nums, sys_flag=sys_flag)
         return self._topics.table[name], sequence
 

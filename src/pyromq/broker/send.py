@@ -101,6 +101,7 @@ class Sends:
         self._engine = engine
         self._topics = topics
         self._topic_table = topics.table
+        self._kept_by = topics.kept_by
         self._retries = retries
         self._journal = journal
         self._until_committed = store_turn.committed.until
@@ -316,9 +317,10 @@ class Sends:
             raise NoPermission(f"the broker[{self._broker_ip}] sending message is forbidden")
         if topic in FORBIDDEN_TO_SEND:
             raise NoPermission(f"Sending message to topic[{topic}] is forbidden.")
-        sequence = 0
         if config is None:
             config, sequence = self._create_topic(request)
+        else:
+            sequence = self._kept_by(topic)
         if (
             request.queue_id >= config.write_queue_nums
             and request.queue_id >= config.read_queue_nums

@@ -89,6 +89,8 @@ class Topics:
         self._on_changed = on_changed
         self._until_announced = until_announced
         self._own_names: frozenset[str] = frozenset()
+        self._creations: dict[str, int] = {}
+        """New topics that a power cut could still undo: the journal's sequence of their start."""
         self._deletions: dict[str, int] = {}
         """Doomed topics of this life of the process: the journal's sequence of their deletion."""
         self.table: Mapping[str, TopicConfig] = metadata.tables.topics
@@ -117,6 +119,25 @@ class Topics:
     def is_order(self, topic: str) -> bool:
         config = self.table.get(topic)
         return config is not None and config.order
+
+    def kept_by(self, topic: str) -> int:
+        """The journal sequence to wait for before a promise rests on an existing topic: 0 but for a
+        topic that somebody else has created just now. Raises ServiceUnavailable if it cannot be
+        kept any more."""
+        creations = self._creations
+        if not creations or topic not in creations:
+            return 0
+        if self._journal.is_kept(creations[topic]):
+            self._creations = {
+                name: sequence
+                for name, sequence in creations.items()
+                if not self._journal.is_kept(sequence)
+            }
+            return 0
+        failure = self._metadata.failure()
+        if failure is not None:
+            raise ServiceUnavailable(f"topic[{shown(topic)}] cannot be kept: {failure}")
+        return self._journal.newest
 
     def create_for_send(
         self, topic: str, default_topic: str, queue_nums: int, sys_flag: int
@@ -311,7 +332,10 @@ class Topics:
             self._drop_queues(topic)
 
     def _replace(self, config: TopicConfig) -> int:
+        is_new = config.topic_name not in self.table
         sequence = self._journal.change(self._metadata.put_topic, config)
+        if is_new:
+            self._creations[config.topic_name] = sequence
         self._on_changed([config.topic_name])
         return sequence
 

@@ -15,6 +15,8 @@ from typing import Final
 from pyromq.config.prop import LONG_MAX, Origins, check_ranges, prop, require
 from pyromq.units import GIB, HOUR_MS, KIB, MIB, MINUTE_MS, SECOND_MS
 
+MESSAGE_SIZE_CEILING: Final = 512 * MIB
+"""The most that maxMessageSize may be."""
 CONSUME_QUEUE_ENTRY_SIZE: Final = 20
 """Bytes of one consume queue entry; a queue file is a whole number of them."""
 DELAY_LEVEL_COUNT_MAX: Final = 64
@@ -139,7 +141,7 @@ class StoreConfig:
         "maxMessageSize",
         4 * MIB,
         low=1,
-        high=512 * MIB,
+        high=MESSAGE_SIZE_CEILING,
         boot_only=True,
         doc="Largest body (bytes) of a message, and of a whole batch.",
     )
@@ -258,6 +260,7 @@ def delay_levels(text: str) -> tuple[int, ...] | None:
 __all__ = [
     "CONSUME_QUEUE_ENTRY_SIZE",
     "DELAY_LEVEL_COUNT_MAX",
+    "MESSAGE_SIZE_CEILING",
     "BrokerRole",
     "FlushDiskType",
     "StoreConfig",

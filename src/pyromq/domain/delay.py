@@ -6,8 +6,10 @@ Each waits the delay of its level from its store time; this is counted with the 
 configured now, also for a message that was stored when they were others: neither the record nor a
 rebuilt queue knows them. A level that exists no more waits as long as the highest one.
 
-Store times are wall clock. Should the clock have been set back by more than the delay, a message
-that was stored before that waits no longer: it would else be late by that much.
+Store times are wall clock, and they never decrease. After the clock was set back by more than the
+delay they say nothing any more, neither of what was stored before that nor of what is stored since:
+such a message waits its delay from when somebody saw it wait, so it is late by the delay at most.
+Apache delivers it at once, but its store times follow the clock back, so there it is an old one.
 
 Sources: schedule.ScheduleMessageService and util.HookUtils (transformDelayLevelMessage,
 checkIfTimerMessage) of org.apache.rocketmq.broker 5.5.0.
@@ -81,10 +83,9 @@ def delay_ms(level: int, levels_ms: tuple[int, ...]) -> int:
     return levels_ms[min(level, len(levels_ms)) - 1]
 
 
-def is_due(store_timestamp_ms: int, delay_ms: int, now_ms: int) -> bool:
-    """Whether a message that was stored then has waited long enough."""
-    waited_ms = now_ms - store_timestamp_ms
-    return waited_ms >= delay_ms or -waited_ms > delay_ms
+def is_undatable(store_timestamp_ms: int, delay_ms: int, now_ms: int) -> bool:
+    """Whether the clock was set back so far that this store time tells nothing."""
+    return store_timestamp_ms - now_ms > delay_ms
 
 
 def real_place(properties: bytes) -> tuple[str, int]:
@@ -120,7 +121,7 @@ __all__ = [
     "delay_level",
     "delay_ms",
     "delayed_place",
-    "is_due",
+    "is_undatable",
     "level_of",
     "real_place",
     "schedule_queue",

@@ -40,7 +40,7 @@ _AFTER_HOSTS: Final = struct.Struct(">iqi")
 _BYTE: Final = struct.Struct(">b")
 _SHORT: Final = struct.Struct(">h")
 _HOST_SIZES: Final = (8, 20)
-_UP_TO_BODY_V4: Final = struct.Struct(">ii4x4xi8x8xiq8sq8xi8xi")
+_UP_TO_BODY_V4: Final = struct.Struct(">iii4xi8x8xiq8sq8xi8xi")
 """Everything before the body where both hosts are IPv4, without what `content_at` leaves out."""
 
 Content: TypeAlias = tuple[int, int, int, int, bytes, int, int, memoryview, bytes]
@@ -215,10 +215,11 @@ def content_at(data: bytes, view: memoryview, at: int) -> Content:
 
     (where it ends, flag, sysFlag, born time, born host, store time, reconsume times, body,
     properties) of the record that begins at `at`; `view` is a view of `data`, which the body is
-    not copied from. Raises MessageIllegal. Written flat: it runs once per delayed message.
+    not copied from. Raises MessageIllegal, also for a body that is not what its CRC says: stored
+    anew it would get a CRC that fits. Written flat: it runs once per delayed message.
     """
     try:
-        size, magic, flag, sys_flag, born_ms, born_host, store_ms, times, body_size = (
+        size, magic, crc, flag, sys_flag, born_ms, born_host, store_ms, times, body_size = (
             _UP_TO_BODY_V4.unpack_from(data, at)
         )
         if magic == MAGIC_V1 and not sys_flag & (SYS_FLAG_BORN_HOST_V6 | SYS_FLAG_STORE_HOST_V6):
@@ -230,10 +231,14 @@ def content_at(data: bytes, view: memoryview, at: int) -> Content:
             if body_size >= 0 and tail + properties_size == end <= len(data):
                 body = view[begin:topic]
                 properties = data[tail:end]
+                if zlib.crc32(body) & 0x7FFF_FFFF != crc:
+                    raise _damaged_body(at)
                 return end, flag, sys_flag, born_ms, born_host, store_ms, times, body, properties
     except (struct.error, IndexError) as error:
         raise MessageIllegal(f"record cut short at byte {at} of {len(data)}") from error
     record, end = decode_record_at(data, at)
+    if body_crc(record.body) != record.body_crc:
+        raise _damaged_body(at)
     return (
         end,
         record.flag,
@@ -245,6 +250,10 @@ def content_at(data: bytes, view: memoryview, at: int) -> Content:
         memoryview(record.body),
         record.properties,
     )
+
+
+def _damaged_body(at: int) -> MessageIllegal:
+    return MessageIllegal(f"the body of the record at byte {at} is damaged: its CRC does not fit")
 
 
 def parse_properties(text: str) -> dict[str, str]:

@@ -12,6 +12,7 @@ import pytest
 from pyromq.app.house import House, ready_line
 from pyromq.config import RemotingConfig
 from pyromq.errors import StoreDamaged
+from pyromq.transport import Transport
 from tests.support.connections import WAIT_SECONDS
 
 
@@ -35,6 +36,9 @@ class ToyPart:
 
     def open(self) -> None:
         self._note("open")
+
+    def prepare(self) -> None:
+        self._note("prepare")
 
     def stages(self) -> Sequence[Callable[[], None]]:
         return [lambda: self._note("write")]
@@ -77,10 +81,26 @@ async def test_parts_come_up_in_order_and_go_down_in_reverse(number: int) -> Non
 
     await live([ToyPart("one", log), ToyPart("second", log)], announce)
     assert log == [
-        "bind one", "bind second", "open one", "open second", "start one", "start second",
+        "bind one", "bind second", "open one", "open second", "prepare one", "prepare second",
+        "start one", "start second",
         "READY one=127.0.0.1:3 second=127.0.0.1:6",
         "stop second", "stop one", "close second", "close one",
     ]  # fmt: skip
+
+
+async def test_all_parts_are_prepared_before_any_door_accepts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    log: list[str] = []
+    accept = Transport.start
+
+    def noted(transport: Transport) -> None:
+        log.append("accept")
+        accept(transport)
+
+    monkeypatch.setattr(Transport, "start", noted)
+    await live([ToyPart("one", log), ToyPart("two", log)], lambda _: end())
+    assert log[4:9] == ["prepare one", "prepare two", "accept", "start one", "start two"]
 
 
 async def test_a_turn_writes_all_parts_before_any_door_sends() -> None:
@@ -104,9 +124,17 @@ async def test_a_turn_writes_all_parts_before_any_door_sends() -> None:
         ("bind", ["bind one"]),
         ("open", ["bind one", "bind two", "open one", "close one"]),
         (
+            "prepare",
+            [
+                "bind one", "bind two", "open one", "open two", "prepare one",
+                "close two", "close one",
+            ],
+        ),
+        (
             "start",
             [
-                "bind one", "bind two", "open one", "open two", "start one",
+                "bind one", "bind two", "open one", "open two", "prepare one", "prepare two",
+                "start one",
                 "stop two", "stop one", "close two", "close one",
             ],
         ),

@@ -399,3 +399,13 @@ def test_nothing_is_left_of_clients_that_came_and_went(hand: BrokerInHand) -> No
     assert clients._producers == {}
     assert clients._groups_of_connection == {}
     assert clients._member_count == 0
+
+
+def test_a_producer_that_calls_itself_otherwise_is_not_known_by_its_old_name() -> None:
+    hand = BrokerInHand()
+    for name in ("old", "new"):
+        hand.run(hand.broker.heartbeat(caller(1), heartbeat(name, topics={}, producers=["PG"])))
+    assert hand.broker._clients.find_producer("old") is None
+    assert hand.broker._clients.find_producer("new") == 1
+    hand.broker.connection_lost(1)
+    assert hand.broker._clients.find_producer("new") is None

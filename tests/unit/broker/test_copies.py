@@ -46,7 +46,8 @@ class Queue:
     def copy(self, data: bytes | None = None, *, after_ms: int = DELAY_MS) -> int | None:
         self.hand.clock.advance(after_ms)
         data = self.records() if data is None else data
-        head_ms = self.copies.append_due(data, DELAY_MS, self.hand.clock.now_ms(), self.ends)
+        now_ms = self.hand.clock.now_ms()
+        head_ms = self.copies.append_due(data, now_ms - DELAY_MS, now_ms, self.ends)
         self.hand.engine.write()
         return head_ms
 
@@ -109,6 +110,27 @@ def test_behind_a_damaged_record_the_queue_has_to_tell_where_to_go_on(
     assert queue.length() == 1
     assert len(queue.ends) == 2
     assert "record size 0" in caplog.text
+
+
+def test_a_damaged_body_is_never_given_a_crc_that_fits(
+    queue: Queue, caplog: pytest.LogCaptureFixture
+) -> None:
+    queue.put()
+    data = queue.records()
+    at = int(data.index(decode_records(data)[0].body))
+    queue.copy(data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :])
+    assert queue.length() == 0
+    assert len(queue.ends) == 1
+    assert "its CRC does not fit" in caplog.text
+
+
+def test_a_message_whose_queue_was_taken_away_comes_to_one_that_is_read(queue: Queue) -> None:
+    queue.hand.create_topic("T", 8)
+    queue.put("T", "7")
+    queue.hand.create_topic("T", 4)
+    queue.copy()
+    assert queue.length("T", 7) == 0
+    assert queue.length("T", 3) == 1
 
 
 def test_a_topic_that_is_gone_gets_its_messages_and_that_is_told_once(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -152,11 +153,44 @@ def test_a_clock_set_forward_is_noticed_within_a_second(hand: BrokerInHand) -> N
     assert len(stored(hand)) == 1
 
 
-def test_a_clock_set_back_does_not_let_messages_wait_for_ever(hand: BrokerInHand) -> None:
-    send_later(hand, 1)
+def test_a_clock_set_back_makes_messages_late_by_their_delay_at_most(hand: BrokerInHand) -> None:
+    send_later(hand, 2)
     hand.clock.wall_ms -= 60 * MINUTE_MS
     hand.advance(LOOK_INTERVAL_MS)
+    hand.advance(4_999)
+    assert stored(hand) == []
+    hand.advance(1)
     assert len(stored(hand)) == 1
+
+
+def test_what_is_delayed_after_the_clock_was_set_back_is_not_early(hand: BrokerInHand) -> None:
+    hand.send()
+    hand.clock.wall_ms -= 60 * MINUTE_MS
+    send_later(hand, 2, a="1")
+    hand.advance(1_000)
+    send_later(hand, 2, a="2")
+    hand.advance(3_999)
+    assert len(stored(hand)) == 1
+    hand.advance(1)
+    assert [properties_of(record).get("a") for record in stored(hand)] == [None, "1"]
+    hand.advance(4_999)
+    assert len(stored(hand)) == 2
+    hand.advance(1)
+    assert [properties_of(record).get("a") for record in stored(hand)] == [None, "1", "2"]
+    hand.flush()
+    assert noted(hand) == {2: 2}
+
+
+def test_after_a_restart_with_the_clock_set_back_messages_wait_from_then_on(
+    hand: BrokerInHand,
+) -> None:
+    send_later(hand, 2, count=3)
+    hand.clock.wall_ms -= 60 * MINUTE_MS
+    hand.restart()
+    hand.advance(4_999)
+    assert stored(hand) == []
+    hand.advance(1)
+    assert len(stored(hand)) == 3
 
 
 # --- in turns that end --------------------------------------------------------------------------
@@ -263,6 +297,22 @@ def test_a_broker_that_stops_delivers_no_more(hand: BrokerInHand) -> None:
     assert stored(hand) == []
 
 
+async def test_what_is_committed_during_the_stop_waits_for_the_next_start() -> None:
+    hand = BrokerInHand(sync_flush=True)
+    hand.create_topic("TopicTest")
+    later = properties(UNIQ_KEY="ID1", DELAY="1")
+    hand.ask(hand.broker.send(caller(), send_request(properties=later)))
+    stopping = asyncio.create_task(hand.broker.stop())
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    hand.flush()
+    async with asyncio.timeout(5):
+        await stopping
+    assert ring_in(hand) is None
+    hand.restart()
+    assert ring_in(hand) is not None
+
+
 @pytest.mark.parametrize("is_final", [False, True])
 def test_a_write_that_fails_is_made_up_for_while_the_store_lives(
     hand: BrokerInHand, is_final: bool, caplog: pytest.LogCaptureFixture
@@ -335,6 +385,63 @@ def test_a_level_whose_head_cannot_be_seen_is_looked_at_again(
     hand.advance(RETRY_INTERVAL_MS)
     assert stored(hand) == []
     hand.advance(4_000)
+    assert len(stored(hand)) == 1
+
+
+def test_a_fault_with_one_message_stops_no_other_level_and_repeats_nothing(
+    hand: BrokerInHand, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    append = hand.engine.append
+
+    def trip_over_7(*place: Any, **how: Any) -> Any:
+        if how["flag"] == 7:
+            raise OverflowError("nobody thought of that")
+        return append(*place, **how)
+
+    send_later(hand, 2, a="before")
+    hand.send(properties=properties(UNIQ_KEY="ID1", DELAY="2"), flag=7)
+    send_later(hand, 1, a="other")
+    monkeypatch.setattr(hand.engine, "append", trip_over_7)
+    for _ in range(8):
+        hand.advance(1_000)
+    assert [properties_of(record)["a"] for record in stored(hand)] == ["other", "before"]
+    assert caplog.text.count("held back: nobody thought of that") == 1
+    assert "Traceback" in caplog.text
+    monkeypatch.undo()
+    hand.advance(RETRY_INTERVAL_MS)
+    assert len(stored(hand)) == 3
+
+
+def test_a_fault_in_the_stage_of_the_log_makes_no_delivery_forgotten(
+    hand: BrokerInHand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("a fault of ours")
+
+    send_later(hand, 1, count=2)
+    hand.engine.fail_next_write("no space", is_final=False)
+    with monkeypatch.context() as patched:
+        patched.setattr(hand.broker._store_turn.committed, "fail_beyond", fail)
+        with pytest.raises(RuntimeError):
+            hand.advance(1_000)
+        hand.end_turn()
+    hand.advance(RETRY_INTERVAL_MS)
+    hand.flush()
+    assert len(stored(hand)) == 2
+
+
+def test_a_fault_in_waking_polls_makes_no_delayed_message_forgotten(
+    hand: BrokerInHand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("a fault of ours")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(hand.broker._parked, "wake", fail)
+        with pytest.raises(RuntimeError):
+            send_later(hand)
+        hand.end_turn()
+    hand.advance(1_000)
     assert len(stored(hand)) == 1
 
 
@@ -435,6 +542,19 @@ def test_a_level_whose_queue_was_taken_away_goes_on_with_what_comes_then(
     hand.flush()
     assert len(stored(hand)) == 1
     assert noted(hand) == {1: 1}
+
+
+def test_what_comes_to_a_new_queue_was_not_seen_waiting_in_the_old_one(hand: BrokerInHand) -> None:
+    send_later(hand, 1, count=3)
+    hand.clock.wall_ms -= 60 * MINUTE_MS
+    hand.advance(LOOK_INTERVAL_MS)
+    hand.engine.drop_topic(SCHEDULE_TOPIC)
+    hand.advance(LOOK_INTERVAL_MS)
+    send_later(hand)
+    hand.advance(999)
+    assert stored(hand) == []
+    hand.advance(1)
+    assert len(stored(hand)) == 1
 
 
 # --- what is asked ------------------------------------------------------------------------------

@@ -162,10 +162,10 @@ def test_what_does_not_fit_one_answer_is_refused(
     hand: BrokerInHand, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("pyromq.broker.progress.QUEUES_SHOWN_MAX", 3)
-    with pytest.raises(RequestFailed, match="4 queues do not fit one answer, at most 3 do"):
+    with pytest.raises(RequestFailed, match="more than 3 queues do not fit one answer"):
         hand.broker.consume_stats("CG", topic="TopicTest")
     commit(hand, 0)
-    with pytest.raises(RequestFailed, match="4 queues do not fit"):
+    with pytest.raises(RequestFailed, match="more than 3 queues do not fit"):
         hand.broker.all_consume_stats(is_order_only=False)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from pyromq.api import Caller, ResetRequest
@@ -376,3 +377,19 @@ def test_a_group_that_is_too_large_is_asked_client_by_client(
     asked = hand.ask(hand.broker.consumer_status("CG", "TopicTest", "c2"))
     hand.peers.status_asked[0].latch.set({})
     assert asked.result == {"c2": {}}
+
+
+def test_clients_that_tell_more_queues_than_an_answer_holds_are_asked_one_by_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    hand = with_clients(3)
+    monkeypatch.setattr("pyromq.broker.consumer_status.QUEUES_MAX", 3)
+    many = {msgspec.structs.replace(QUEUE, queue_id=number): 7 for number in range(2)}
+    asked = hand.ask(hand.broker.consumer_status("CG", "TopicTest", ""))
+    for question in hand.peers.status_asked:
+        question.latch.set(dict(many))
+    with pytest.raises(RequestFailed, match="more than 3 queues; name one by clientAddr"):
+        _ = asked.result
+    asked = hand.ask(hand.broker.consumer_status("CG", "TopicTest", "c2"))
+    hand.peers.status_asked[-1].latch.set(dict(many))
+    assert asked.result == {"c2": many}

@@ -342,6 +342,20 @@ def test_a_message_that_waits_for_its_time_cannot_be_given_back(hand: BrokerInHa
     assert error.remark == f"look message by offset failed, {waiting.log_offset}"
 
 
+def test_the_answer_waits_for_the_sync_of_the_message_also_where_the_topic_exists() -> None:
+    hand = BrokerInHand(sync_flush=True)
+    hand.create_topic("T")
+    hand.run(hand.broker.heartbeat(caller(), heartbeat("a", topics={"T": "*"})))
+    hand.send("T")
+    asked = give_back(hand)
+    hand.metadata.flush()
+    hand.broker.end_turn()
+    assert asked.is_waiting
+    hand.engine.flush()
+    hand.broker.end_turn()
+    assert asked.result is None
+
+
 def test_a_message_that_is_not_committed_cannot_be_given_back() -> None:
     hand = BrokerInHand(sync_flush=True)
     hand.ask(hand.broker.send(caller(), send_request("T")))

@@ -65,6 +65,38 @@ def test_a_sync_that_does_not_end_is_told_after_five_seconds() -> None:
     assert asked.result.queue_offset == 0
 
 
+def test_nobody_is_answered_before_the_topic_that_another_created_is_kept() -> None:
+    hand = BrokerInHand(sync_flush=True)
+    first = hand.ask(hand.broker.send(caller(), send_request("New")))
+    hand.end_turn()
+    hand.ask(hand.broker.put_topic(TopicConfig(topic_name="Other")))
+    later = [hand.ask(hand.broker.send(caller(), send_request("New"))) for _ in range(2)]
+    hand.end_turn()
+    hand.engine.flush()
+    hand.broker.end_turn()
+    assert first.is_waiting
+    assert all(one.is_waiting for one in later)
+    hand.metadata.flush()
+    hand.broker.end_turn()
+    assert [one.result.queue_offset for one in later] == [1, 2]
+    last = hand.ask(hand.broker.send(caller(), send_request("New")))
+    hand.end_turn()
+    hand.engine.flush()
+    hand.broker.end_turn()
+    assert last.result.queue_offset == 3
+
+
+def test_a_topic_that_cannot_be_kept_takes_no_messages() -> None:
+    hand = BrokerInHand()
+    hand.metadata._journal.fail_next_write("gone")  # type: ignore[attr-defined]
+    asked = hand.ask(hand.broker.send(caller(), send_request("New")))
+    hand.end_turn()
+    assert isinstance(asked.error, ServiceUnavailable)
+    again = hand.ask(hand.broker.send(caller(), send_request("New")))
+    assert isinstance(again.error, ServiceUnavailable)
+    assert "topic[New] cannot be kept: gone" in again.error.remark
+
+
 def test_a_failed_write_is_told_and_its_offsets_are_given_again() -> None:
     hand = BrokerInHand()
     hand.send()

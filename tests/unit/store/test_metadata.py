@@ -16,6 +16,8 @@ from pyromq.store.journal import begin_generation
 from pyromq.store.metadata import OFFSET_VERSION_STEP, Metadata
 from pyromq.store.projection import DELAY_OFFSETS, GROUPS, KV, OFFSETS, TOPICS
 from pyromq.store.tables import Tables
+from pyromq.units import MIB
+from pyromq.wire import dialect
 from tests.support.clock import ManualClock
 from tests.support.faulty_files import FaultyFiles
 
@@ -303,6 +305,28 @@ async def test_only_changed_files_are_written(open_broker: Open, root: Path) -> 
     await metadata.project()
     after = [path.stat().st_ino for path in places]
     assert [a == b for a, b in zip(before, after, strict=True)] == [True, False, True]
+    await metadata.stop()
+
+
+@pytest.mark.parametrize(
+    ("change", "name", "table"),
+    [
+        (lambda it: it.move_delay_offsets({3: 7}), DELAY_OFFSETS, {"3": 7}),
+        (lambda it: it.reset_offsets("g", "t", {0: 7}, is_marked=True), OFFSETS, {"t@g": {"0": 7}}),
+    ],
+    ids=["delay offsets", "reset offsets"],
+)
+async def test_a_change_by_the_broker_itself_is_projected_like_any_other(
+    change: Callable[[Metadata], int], name: str, table: object, open_broker: Open, root: Path
+) -> None:
+    metadata = start(open_broker())
+    await metadata.project()
+    change(metadata)
+    metadata.write()
+    await metadata.project()
+    members = dialect.read((root / name).read_bytes(), size_max=MIB)
+    assert isinstance(members, dict)
+    assert members["offsetTable"] == table
     await metadata.stop()
 
 

@@ -85,6 +85,7 @@ def test_the_content_of_a_record_is_what_another_record_keeps_of_it(
         sys_flag=0x301,
         reconsume_times=3,
         properties=bytes(32_767),
+        body_crc=None,
     )
     data = VECTOR + record.encode_record(stored)
     end, flag, sys_flag, born_ms, host, store_ms, times, content, properties = record.content_at(
@@ -96,6 +97,16 @@ def test_the_content_of_a_record_is_what_another_record_keeps_of_it(
     assert (born_ms, host) == (decoded.born_timestamp_ms, decoded.born_host)
     assert (store_ms, times) == (decoded.store_timestamp_ms, decoded.reconsume_times)
     assert (bytes(content), properties) == (decoded.body, decoded.properties)
+
+
+@pytest.mark.parametrize("topic", ["TopicTest", "t" * 128])
+def test_the_content_of_a_record_with_a_damaged_body_is_refused(topic: str) -> None:
+    stored = msgspec.structs.replace(RECORD, topic=topic, body=b"body", body_crc=None)
+    data = record.encode_record(stored)
+    at = data.index(b"body")
+    damaged = data[:at] + b"\x63" + data[at + 1 :]
+    with pytest.raises(MessageIllegal, match="its CRC does not fit"):
+        record.content_at(damaged, memoryview(damaged), 0)
 
 
 def test_the_content_of_a_record_that_is_none_is_refused() -> None:

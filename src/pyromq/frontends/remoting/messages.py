@@ -34,9 +34,6 @@ _SUSPEND: Final = int(PullFlag.SUSPEND)
 _SUBSCRIPTION: Final = int(PullFlag.SUBSCRIPTION)
 _CLASS_FILTER: Final = int(PullFlag.CLASS_FILTER)
 
-UNIQUE_KEY_RESULTS_MAX: Final = 32
-"""defaultQueryMaxNum: what a query by unique key gets whatever it asks for."""
-
 
 class MessageRows:
     """The rows, bound to one broker."""
@@ -115,7 +112,7 @@ class MessageRows:
         found = self._broker.query_by_key(
             header.topic,
             header.key,
-            count_max=UNIQUE_KEY_RESULTS_MAX if header.unique_key_query else header.max_num,
+            count_max=header.max_num,
             begin_ms=header.begin_timestamp,
             end_ms=header.end_timestamp,
             is_unique_key=bool(header.unique_key_query),
@@ -185,7 +182,6 @@ def _sent(result: SendResult) -> Answer:
 
 
 __all__ = [
-    "UNIQUE_KEY_RESULTS_MAX",
     "MessageRows",
     "refused_send",
     "send_marks",

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
+from pyromq.broker import relays
 from pyromq.codes import VERSION_3_1_8_SNAPSHOT
 from tests.support.broker_door import BrokerDoor, Client
 from tests.support.brokers import properties
@@ -179,6 +180,30 @@ def test_a_message_that_does_not_exist_is_named(
     (answer,) = it.client.take()
     assert (answer.code, answer.remark) == (1, remark)
     assert consumer.take_notices() == []
+
+
+def test_messages_on_their_way_to_consumers_are_bounded(
+    it: BrokerDoor, consumer: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    it.client.send(body=b"x" * 1_000)
+    monkeypatch.setattr(relays, "HELD_SIZE_MAX", 2_000)
+    ask_to_consume(it.client)
+    question = consumer.take_question()
+    ask_to_consume(it.client)
+    (busy,) = it.client.take()
+    assert busy.code == 2
+    assert busy.remark is not None
+    assert busy.remark.endswith(" bytes wait for their consumers, at most 2000 do")
+    consumer.answer(question)
+    assert [answer.code for answer in it.client.take()] == [0]
+    ask_to_consume(it.client)
+    consumer.leave()
+    assert [answer.code for answer in it.client.take()] == [1]
+    back = Client(it, 41_003)
+    back.beat("c1", consumer_group="CG")
+    ask_to_consume(it.client)
+    back.answer(back.take_question())
+    assert [answer.code for answer in it.client.take()] == [0]
 
 
 def test_a_field_that_is_missing_is_named(it: BrokerDoor) -> None:

@@ -180,12 +180,14 @@ def test_a_compressed_reply_can_be_read_by_consumers_too(it: BrokerDoor, request
 def test_replies_that_wait_for_their_requesters_are_bounded(
     it: BrokerDoor, requester: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(replies, "HELD_SIZE_MAX", 10)
-    it.client.put(325, reply_ext(), b"12345678")
+    text = properties(REPLY_TO_CLIENT="c1", long="x" * 1_000)
+    monkeypatch.setattr(replies, "HELD_SIZE_MAX", 2_000)
+    it.client.put(325, reply_ext(i=text), b"12345678")
     push = requester.take_question()
-    busy = it.client.ask(325, reply_ext(), b"123")
+    busy = it.client.ask(325, reply_ext(i=text), b"123")
     assert (busy.code, busy.ext) == (2, MARKS)
-    assert busy.remark == "replies of 8 bytes wait for their requesters, at most 10 do"
+    held = len(text + properties(**MARKS)) + 8
+    assert busy.remark == f"replies of {held} bytes wait for their requesters, at most 2000 do"
     requester.answer(push)
     assert [answer.code for answer in it.client.take()] == [0]
     it.client.put(325, reply_ext(), b"123")

@@ -39,6 +39,26 @@ def test_consume_stats_are_written_as_apache_does() -> None:
     assert progress.encode_consume_stats(ConsumeStats()) == (b'{"consumeTps":0.0,"offsetTable":{}}')
 
 
+def test_offsets_times_and_sums_of_more_than_32_bits_are_read_back() -> None:
+    far = 1 << 40
+    wrapper = OffsetWrapper(
+        broker_offset=far + 3, consumer_offset=far, pull_offset=far + 1, last_timestamp=far + 2
+    )
+    stats = ConsumeStats(offset_table={QUEUE: wrapper})
+    assert progress.decode_consume_stats(progress.encode_consume_stats(stats)) == stats
+    everything = ConsumeStatsList(
+        consume_stats_list=[{"CG": [stats]}], total_diff=far, total_inflight_diff=far
+    )
+    read = progress.decode_consume_stats_list(progress.encode_consume_stats_list(everything))
+    assert read == everything
+    item = BrokerStatsItem(sum=far, tps=0.5, avgpt=1.5)
+    rates = BrokerStatsData(stats_minute=item, stats_hour=item, stats_day=item)
+    assert progress.decode_broker_stats(progress.encode_broker_stats(rates)) == rates
+    entry = ConsumeQueueData(physic_offset=far, physic_size=91, tags_code=far)
+    content = QueueContent(max_queue_index=far, min_queue_index=far - 1, queue_data=[entry])
+    assert progress.decode_queue_content(progress.encode_queue_content(content)) == content
+
+
 STRANGE = MessageQueue(broker_name='b"\\\n', queue_id=0, topic="%RETRY%ü😀")
 
 

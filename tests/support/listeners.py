@@ -23,7 +23,7 @@ DELAYS_MS = (0, *[1000] * 5, *[2000] * 12, 3000)
 # balances next: after 20 s if nothing is said.
 QUICK_REBALANCE = (
     "-Drocketmq.client.rebalance.waitInterval=200",
-    "-Drocketmq.client.rebalance.minInterval=200",
+    "-Drocketmq.client.rebalance.minInterval=50",
 )
 
 # Properties whose values are of one run only.

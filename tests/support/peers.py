@@ -37,17 +37,19 @@ def running_peer(
 ) -> Iterator[Peer]:
     """Name server and broker on free ports with an empty store; how they end is no matter.
 
-    `properties` are the broker's, under the names both kinds know.
+    `properties` are the broker's, under the names both kinds know; those that begin with
+    `rocketmq.` are system properties of its JVM at Apache's.
     """
     more = dict(properties or {})
     if kind == "apache":
         store = folder / "store"
+        jvm = tuple(f"-D{key}={more.pop(key)}" for key in list(more) if key.startswith("rocketmq."))
         apaches = {**MEDIUM_FILES, "waitTimeMillsInSendQueue": "20000", **more}
         with (
             ApacheNamesrv() as names,
             # A JVM that is still cold is too slow for a flood of one-way messages: after 200 ms in
             # its queue it throws them away.
-            ApacheBroker(store, namesrv=names.address, properties=apaches) as broker,
+            ApacheBroker(store, namesrv=names.address, properties=apaches, jvm=jvm) as broker,
         ):
             yield Peer(kind, names.address, broker.address)
     else:

@@ -48,7 +48,8 @@ final class Fetching {
     /** The consumer that pulls by hand is deprecated, and the only one that reads without joining its group. */
     @SuppressWarnings("deprecation")
     private static List<MessageExt> all(Options options) throws Exception {
-        var consumer = new org.apache.rocketmq.client.consumer.DefaultMQPullConsumer(options.text("group", "pyromq-fetch"));
+        var consumer =
+            new org.apache.rocketmq.client.consumer.DefaultMQPullConsumer(options.text("group", "pyromq-fetch"));
         Clients.settle(consumer, options, "pull");
         consumer.start();
         long deadline = options.deadlineNanos();

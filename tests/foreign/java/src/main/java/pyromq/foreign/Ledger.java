@@ -5,18 +5,28 @@ import java.util.Base64;
 import java.util.BitSet;
 import java.util.List;
 import java.util.Map;
+import java.util.Set;
 import java.util.TreeMap;
+import java.util.TreeSet;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.TimeoutException;
 import java.util.function.BooleanSupplier;
 import org.apache.rocketmq.common.message.MessageExt;
 
 /**
- * What a group has consumed in this JVM: {@code ledger --group G} tells it, {@code await --group G [--distinct N |
- * --held MEMBER | --suspended N] [--timeout S]} waits for it.
+ * What a group has consumed in this JVM: {@code ledger --group G} tells it, {@code await --group G [--distinct N]
+ * [--member M] [--held M] [--timeout S]} waits until so much is there, something of this member, this member hanging.
+ * {@code release --group G} lets go what hangs in the middle of a message.
  */
 final class Ledger {
     private static final Map<String, Ledger> LEDGERS = new ConcurrentHashMap<>();
+
+    /**
+     * Who consumes, and when it hangs: for ever when it has consumed {@code fill}, as one that is about to crash, so what
+     * it consumed before is known for certain; and in the middle of message {@code hold} until it is released.
+     */
+    record Part(String member, int fill, int hold) {
+    }
 
     /** Consecutive messages of a queue while one member had it; times are the machine's monotonic clock. */
     private static final class Stint {
@@ -52,14 +62,15 @@ final class Ledger {
     }
 
     private final BitSet numbers = new BitSet();
-    private final BitSet wrongAgain = new BitSet();
+    private final BitSet refused = new BitSet();
     private final Map<String, Integer> members = new TreeMap<>();
     private final Map<String, Integer> topics = new TreeMap<>();
-    private final Map<String, Boolean> held = new TreeMap<>();
+    private final Set<String> held = new TreeSet<>();
     private final Map<String, List<Stint>> stints = new TreeMap<>();
     private final List<Refusal> refusals = new ArrayList<>();
     private int received;
     private int wrong;
+    private boolean isReleased;
 
     private Ledger() {
     }
@@ -70,17 +81,18 @@ final class Ledger {
 
     /**
      * Notes a message that a member consumes; {@code assignment} stands for its having the queue without a break, and is
-     * null where order does not matter. A member that has its fill hangs here for ever, as one that is about to crash:
-     * so what it consumed before is known for certain.
+     * null where order does not matter.
      */
-    synchronized void note(String member, MessageExt message, Object assignment, int fill)
-        throws InterruptedException {
-        while (members.getOrDefault(member, 0) >= fill) {
-            held.put(member, true);
-            notifyAll();
+    synchronized void note(Part part, MessageExt message, Object assignment) throws InterruptedException {
+        String member = part.member();
+        int number = Sample.number(message);
+        while (members.getOrDefault(member, 0) >= part.fill() || number == part.hold() && !isReleased) {
+            // Not each time round: what hangs here would wake each other for ever.
+            if (held.add(member)) {
+                notifyAll();
+            }
             wait();
         }
-        int number = Sample.number(message);
         received++;
         if (number < 0) {
             wrong++;
@@ -120,10 +132,10 @@ final class Ledger {
     /** Whether this number is to be refused: only the first time. */
     synchronized boolean isRefused(String member, MessageExt message, int wanted) {
         int number = Sample.number(message);
-        if (number != wanted || wrongAgain.get(number)) {
+        if (number != wanted || refused.get(number)) {
             return false;
         }
-        wrongAgain.set(number);
+        refused.set(number);
         refusals.add(new Refusal(number, message.getQueueId(), member));
         return true;
     }
@@ -131,9 +143,8 @@ final class Ledger {
     static void await(Options options) throws Exception {
         Ledger ledger = of(options.text("group"));
         ledger.awaitUntil(options, () -> ledger.numbers.cardinality() >= options.number("distinct", 0)
-            && (!options.has("held") || ledger.held.containsKey(options.text("held")))
-            && ledger.refusals.stream().filter(refusal -> refusal.nextNumber >= 0).count()
-                >= options.number("suspended", 0));
+            && (!options.has("member") || ledger.members.containsKey(options.text("member")))
+            && (!options.has("held") || ledger.held.contains(options.text("held"))));
         ledger.report(options.text("group"));
     }
 
@@ -141,11 +152,20 @@ final class Ledger {
         of(options.text("group")).report(options.text("group"));
     }
 
+    static void release(Options options) {
+        Ledger ledger = of(options.text("group"));
+        synchronized (ledger) {
+            ledger.isReleased = true;
+            ledger.notifyAll();
+        }
+        Main.print("released", options.text("group"));
+    }
+
     private synchronized void awaitUntil(Options options, BooleanSupplier isTrue) throws Exception {
         long deadline = options.deadlineNanos();
         while (!isTrue.getAsBoolean()) {
             if (System.nanoTime() >= deadline) {
-                throw new TimeoutException(numbers.cardinality() + " distinct, held " + held.keySet() + ", missing from "
+                throw new TimeoutException(numbers.cardinality() + " distinct, held " + held + ", missing from "
                     + numbers.nextClearBit(0) + ", by member " + members);
             }
             wait(Math.max(1, Options.millisUntil(deadline)));
@@ -161,9 +181,9 @@ final class Ledger {
             }
             queues.put(queue, rows);
         });
-        List<Object> refused = new ArrayList<>();
+        List<Object> refusalRows = new ArrayList<>();
         for (Refusal refusal : refusals) {
-            refused.add(Map.of("number", refusal.number, "next", refusal.nextNumber, "times", refusal.times,
+            refusalRows.add(Map.of("number", refusal.number, "next", refusal.nextNumber, "times", refusal.times,
                 "same_member", refusal.member.equals(refusal.nextMember)));
         }
         Main.print(
@@ -174,8 +194,8 @@ final class Ledger {
             "wrong", wrong,
             "members", members,
             "topics", topics,
-            "held", new ArrayList<>(held.keySet()),
-            "refused", refused,
+            "held", held,
+            "refused", refusalRows,
             "stints", queues,
             "seen", Base64.getEncoder().encodeToString(numbers.toByteArray()));
     }

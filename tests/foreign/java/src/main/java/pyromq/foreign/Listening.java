@@ -22,6 +22,8 @@ import org.apache.rocketmq.common.message.MessageExt;
  * unlisten --as NAME
  * </pre>
  *
+ * <p>One that traces stays to the end of the JVM, see {@link Clients}.
+ *
  * <p>{@code --later}: message 3 is not consumed at its first two deliveries, message 5 not at its first and wishes
  * delay level 4; {@code *} means each message. {@code --forgotten}: these are handed back under a place at which the
  * server has no message, as if the log had been cleaned meanwhile. {@code --answer}: each is answered as a request,
@@ -106,14 +108,11 @@ final class Listening {
         }
     }
 
-    static void end(Options options) {
+    static void end(Options options) throws InterruptedException {
         Listening listening = named(options);
         OPEN.remove(options.text("as"));
-        if (listening.isTracing) {
-            // The sender of traces takes seconds to end.
-            Main.closeAside(listening.consumer::shutdown);
-        } else {
-            listening.consumer.shutdown();
+        if (!listening.isTracing) {
+            Clients.leave(listening.consumer);
         }
         if (listening.answering != null) {
             Main.closeAside(listening.answering::shutdown);

@@ -64,6 +64,7 @@ public final class Main {
         Map.entry("flow", Flow::start),
         Map.entry("flow-allow", Flow::allow),
         Map.entry("flow-sent", Flow::sent),
+        Map.entry("release", Ledger::release),
         Map.entry("admin", Admin::run),
         Map.entry("mqadmin", Mqadmin::run)));
 
@@ -129,10 +130,11 @@ public final class Main {
     }
 
     /** Closes a client aside: its shutdown joins a thread that looks up only every 3 s. */
-    static void closeAside(Runnable shutdown) {
+    static Thread closeAside(Runnable shutdown) {
         Thread thread = new Thread(shutdown, "closing");
         thread.start();
         CLOSING.add(thread);
+        return thread;
     }
 
     static String version() {

@@ -26,8 +26,8 @@ import org.apache.rocketmq.common.message.MessageQueue;
  *
  * <pre>
  * join --name N --group G --topic T[,T2] [--orderly | --broadcast] [--from first|last|since --since MS]
- *      [--cache 8] [--pull-size 8] [--fill COUNT] [--suspend NUMBER] [--work MS] [--instance I]
- *      [--ledger L]
+ *      [--cache 8] [--pull-size 8] [--fill COUNT] [--hold NUMBER] [--suspend NUMBER]
+ *      [--work MS] [--commit MS] [--instance I] [--ledger L]
  * leave --name N [--wait]
  * settled --group G --topic T --queues Q --members A,B,C     until each of these has exactly its share of the queues
  * </pre>
@@ -42,8 +42,9 @@ final class Members {
     /** Before a pull that was refused is tried again. */
     private static final int PULL_AGAIN_MS = 200;
     private static final int SUSPEND_MS = 100;
-    /** A member that leaves finishes what it has begun. */
-    private static final int FINISH_MS = 5000;
+    /** A member that leaves finishes what it has begun, but not all that still comes. */
+    private static final int FINISH_MS = 1000;
+    private static final int COMMIT_INTERVAL_MS = 5000;
     private static final int LOOK_AGAIN_MS = 5;
 
     private static final Map<String, DefaultMQPushConsumer> MEMBERS = new ConcurrentHashMap<>();
@@ -60,6 +61,7 @@ final class Members {
         consumer.setInstanceName(options.text("instance", name));
         consumer.setHeartbeatBrokerInterval(HEARTBEAT_INTERVAL_MS);
         consumer.setPollNameServerInterval(ROUTE_INTERVAL_MS);
+        consumer.setPersistConsumerOffsetInterval(options.number("commit", COMMIT_INTERVAL_MS));
         consumer.setPullTimeDelayMillsWhenException(PULL_AGAIN_MS);
         consumer.setSuspendCurrentQueueTimeMillis(SUSPEND_MS);
         consumer.setAwaitTerminationMillisWhenShutdown(FINISH_MS);
@@ -97,7 +99,7 @@ final class Members {
 
     private static void listen(DefaultMQPushConsumer consumer, Options options, String name) {
         Ledger ledger = Ledger.of(options.text("ledger", options.text("group")));
-        int fill = options.number("fill", Integer.MAX_VALUE);
+        Ledger.Part part = new Ledger.Part(name, options.number("fill", Integer.MAX_VALUE), options.number("hold", -1));
         int refused = options.number("suspend", -1);
         if (options.flag("orderly")) {
             consumer.registerMessageListener((MessageListenerOrderly) (messages, context) -> {
@@ -105,7 +107,7 @@ final class Members {
                     if (ledger.isRefused(name, message, refused)) {
                         return ConsumeOrderlyStatus.SUSPEND_CURRENT_QUEUE_A_MOMENT;
                     }
-                    note(ledger, name, message, assigned(consumer, context.getMessageQueue()), fill);
+                    note(ledger, part, message, assigned(consumer, context.getMessageQueue()));
                     work(options);
                 }
                 return ConsumeOrderlyStatus.SUCCESS;
@@ -113,16 +115,16 @@ final class Members {
         } else {
             consumer.registerMessageListener((MessageListenerConcurrently) (messages, context) -> {
                 for (MessageExt message : messages) {
-                    note(ledger, name, message, null, fill);
+                    note(ledger, part, message, null);
                 }
                 return ConsumeConcurrentlyStatus.CONSUME_SUCCESS;
             });
         }
     }
 
-    private static void note(Ledger ledger, String name, MessageExt message, Object assignment, int fill) {
+    private static void note(Ledger ledger, Ledger.Part part, MessageExt message, Object assignment) {
         try {
-            ledger.note(name, message, assignment, fill);
+            ledger.note(part, message, assignment);
         } catch (InterruptedException error) {
             Thread.currentThread().interrupt();
             throw new IllegalStateException(error);

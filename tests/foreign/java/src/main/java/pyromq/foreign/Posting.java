@@ -16,8 +16,8 @@ import org.apache.rocketmq.common.message.MessageQueue;
 /**
  * {@code post --topic T --count N} with what a message can carry: {@code [--levels 1,2,3] (delay levels in turn)
  * [--queue 0] [--body sample|bytes|noise|zeros --body-size N] [--key-text "a b"] [--properties "k=v;k=v"]
- * [--property-size N] [--flag 7] [--buyer B] [--shard S] [--compress-over N] [--compress-type LZ4] [--compress-level 9]}. Tells for each
- * message where it went, or with which code it was refused.
+ * [--property-size N] [--flag 7] [--buyer B] [--shard S] [--compress-over N] [--compress-type LZ4]
+ * [--compress-level 9]}. Tells for each message where it went, or with which code it was refused.
  */
 final class Posting {
     private static final long NOISE_SEED = 20;
@@ -39,7 +39,11 @@ final class Posting {
                 posted.add(one(producer, options, n));
             }
         } finally {
-            Main.closeAside(producer::shutdown);
+            if (options.flag("trace")) {
+                producer.getTraceDispatcher().flush();
+            } else {
+                Main.closeAside(producer::shutdown);
+            }
         }
         Main.print("messages", posted, "client_id", producer.buildMQClientId());
     }
@@ -66,7 +70,8 @@ final class Posting {
         } catch (MQBrokerException error) {
             return Map.of("number", number, "code", error.getResponseCode(), "remark", error.getErrorMessage());
         } catch (MQClientException error) {
-            return Map.of("number", number, "code", error.getResponseCode(), "remark", String.valueOf(error.getErrorMessage()));
+            return Map.of("number", number, "code", error.getResponseCode(),
+                "remark", String.valueOf(error.getErrorMessage()));
         }
     }
 

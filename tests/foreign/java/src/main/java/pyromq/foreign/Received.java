@@ -30,7 +30,8 @@ final class Received {
         members.put("body_crc", crc.getValue());
         members.put("store_size", message.getStoreSize());
         members.put("id", message.getMsgId());
-        members.put("offset_id", message instanceof MessageClientExt client ? client.getOffsetMsgId() : message.getMsgId());
+        members.put("offset_id",
+            message instanceof MessageClientExt client ? client.getOffsetMsgId() : message.getMsgId());
         return members;
     }
 }

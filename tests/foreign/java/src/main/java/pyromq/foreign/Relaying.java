@@ -24,7 +24,8 @@ final class Relaying {
                     case "running-info" -> {
                         var info = admin.getConsumerRunningInfo(group, client, options.flag("jstack"));
                         Map<String, Object> properties = new TreeMap<>();
-                        info.getProperties().forEach((name, value) -> properties.put(String.valueOf(name), String.valueOf(value)));
+                        info.getProperties().forEach((name, value) ->
+                            properties.put(String.valueOf(name), String.valueOf(value)));
                         Map<String, Object> queues = new TreeMap<>();
                         info.getMqTable().forEach((queue, state) ->
                             queues.put(queue.getTopic() + "/" + queue.getQueueId(),
@@ -37,7 +38,8 @@ final class Relaying {
                             "jstack", info.getJstack());
                     }
                     case "consume-directly" -> {
-                        var result = admin.consumeMessageDirectly(group, client, options.text("topic"), options.text("id"));
+                        var result =
+                            admin.consumeMessageDirectly(group, client, options.text("topic"), options.text("id"));
                         Main.print("order", result.isOrder(), "auto_commit", result.isAutoCommit(),
                             "result", result.getConsumeResult().name(), "remark", result.getRemark(),
                             "spent_ms", result.getSpentTimeMills());

@@ -10,9 +10,9 @@ import org.apache.rocketmq.common.message.MessageQueue;
 import org.apache.rocketmq.tools.admin.DefaultMQAdminExt;
 
 /**
- * {@code rewind VERB --topic T --group G}: {@code by-time --time MS} (−1 is the end), {@code by-time-old}, {@code by-queue
- * --queue Q --offset N}, {@code commit --queue Q --offset N}, {@code clone --to-group G}, {@code status [--client ID]}.
- * What the server refuses is told with its code.
+ * {@code rewind VERB --topic T --group G}: {@code by-time --time MS} (−1 is the end), {@code by-time-old},
+ * {@code by-queue --queue Q --offset N}, {@code commit --queue Q --offset N}, {@code clone --to-group G},
+ * {@code status [--client-id ID]}. What the server refuses is told with its code.
  */
 final class Rewinding {
     private Rewinding() {

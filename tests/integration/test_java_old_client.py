@@ -5,7 +5,7 @@ One topic holds what was sent in all ways, so that each way of consuming meets e
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -48,9 +48,10 @@ def sent(results: dict[str, Row]) -> Sent:
 
 @pytest.mark.parametrize("mode", MODES)
 def test_every_message_of_the_old_client_is_acknowledged(
-    results: dict[str, Row], mode: str
+    results: dict[str, Row], mode: str, record_property: Callable[[str, object], None]
 ) -> None:
     result = results[mode]
+    record_property("peer", result["client"])  # by a fixture that several tests share
     status = "ONEWAY" if mode == "oneway" else "SEND_OK"
     assert (result["statuses"], result["errors"]) == ({status: COUNT}, [])
     assert result["distinct_offset_ids"] == (0 if mode == "oneway" else COUNT)

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	rocketmq "github.com/apache/rocketmq-client-go/v2"
 	"github.com/apache/rocketmq-client-go/v2/consumer"
 	"github.com/apache/rocketmq-client-go/v2/primitive"
 )
@@ -50,6 +51,9 @@ func retry(o options) error {
 	}
 	expect := o.number("expect", 1)
 	waited := await(o.deadline(), fmt.Sprintf("%d deliveries", expect), func() bool { return g.count() >= expect })
+	if waited == nil {
+		waited = await(o.deadline(), "the answers to what was given back", func() bool { return isSettled(member) })
+	}
 	if err := member.Shutdown(); err != nil {
 		return err
 	}
@@ -57,6 +61,17 @@ func retry(o options) error {
 		return fmt.Errorf("%w; came %v", waited, g.deliveries)
 	}
 	return g.report(map[string]any{})
+}
+
+// isSettled tells whether all that a member has received is consumed or given back to the server: its offsets pass a
+// refused message when the server has answered. A shutdown before that would drop the message.
+func isSettled(member rocketmq.PushConsumer) bool {
+	for _, behind := range member.GetOffsetDiffMap() {
+		if behind > 0 {
+			return false
+		}
+	}
+	return true
 }
 
 func parseFailures(text string) (map[int]failure, error) {

@@ -11,9 +11,11 @@ from pyromq.store.engine import (
     Arrival,
     Boundary,
     KeyQuery,
+    LogSegment,
     Positions,
     QueueRange,
     QueueRead,
+    Removals,
 )
 from pyromq.units import LogOffset, QueueOffset
 
@@ -142,6 +144,24 @@ class LogEngine:
 
     def drop_topic(self, topic: str) -> None:
         """Forgets all queues of the topic."""
+
+    def log_min(self) -> LogOffset:
+        """The log's first position."""
+
+    def oldest_segment(self) -> LogSegment | None:
+        """The oldest segment, if it may be removed."""
+
+    def remove_segment(self, log_offset: LogOffset) -> bool:
+        """Takes that segment out of the log; a native thread removes its file."""
+
+    def remove_derived(self, pause_ms: int) -> None:
+        """Has queue and index files without records removed."""
+
+    def removals_left(self) -> Removals:
+        """What the native thread has not removed yet."""
+
+    def limit_appends(self, end: LogOffset, reason: str | None) -> None:
+        """Refuses appends that would end behind `end`."""
 
     def close(self) -> None:
         """The clean stop."""

@@ -100,6 +100,24 @@ class KeyQuery(NamedTuple):
     index_last_log_offset: LogOffset
 
 
+class LogSegment(NamedTuple):
+    """One file of the log."""
+
+    log_offset: LogOffset
+    end: LogOffset
+    modified_ms: int | None
+    """When it was last written, ms since 1970; None where the file system does not tell."""
+
+
+class Removals(NamedTuple):
+    """What of old files is still to be removed."""
+
+    left: int
+    """Tasks handed over and not done yet."""
+    failure: str | None
+    """Why the first of them could not be done, if it was tried; it is tried again each second."""
+
+
 class StoreSettings(NamedTuple):
     """What the engine must know to open a store. Sizes are bytes unless they say count."""
 
@@ -249,6 +267,38 @@ class Engine(Protocol):
         """Forgets all queues of a deleted topic; a new topic of that name starts at 0."""
         ...
 
+    def log_min(self) -> LogOffset:
+        """First position of the log that is still there; queue minima follow it."""
+        ...
+
+    def oldest_segment(self) -> LogSegment | None:
+        """The oldest segment of the log, if it may be removed: never the one being written, none
+        with a record that is not committed, and none that the next start must find again."""
+        ...
+
+    def remove_segment(self, log_offset: LogOffset) -> bool:
+        """Takes the oldest segment out of the log, if it is the one that begins there.
+
+        At once no read finds its records any more, and queues begin with the first message that is
+        left; a queue of which none is left keeps its end, so no offset is given twice. The file is
+        removed by a thread of the engine. Returns False if it was not the oldest or may not go.
+        """
+        ...
+
+    def remove_derived(self, pause_ms: int) -> None:
+        """Has the queue and index files removed whose records are all gone, after the segments
+        handed over so far, one each `pause_ms`. The last file of a queue or of the index stays."""
+        ...
+
+    def removals_left(self) -> Removals:
+        """What the engine's thread has not removed yet."""
+        ...
+
+    def limit_appends(self, end: LogOffset, reason: str | None) -> None:
+        """Appends that would end behind `end` raise StoreFailed(reason) until this is called again;
+        with None as reason there is no limit. Reads and `failure` know nothing of it."""
+        ...
+
     def close(self) -> None:
         """Writes, syncs and closes everything, then removes `abort`: the clean stop."""
         ...
@@ -260,9 +310,11 @@ __all__ = [
     "Boundary",
     "Engine",
     "KeyQuery",
+    "LogSegment",
     "Positions",
     "QueueRange",
     "QueueRead",
     "ReadStatus",
+    "Removals",
     "StoreSettings",
 ]

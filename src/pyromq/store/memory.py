@@ -26,10 +26,12 @@ from pyromq.store.engine import (
     Arrival,
     Boundary,
     KeyQuery,
+    LogSegment,
     Positions,
     QueueRange,
     QueueRead,
     ReadStatus,
+    Removals,
     StoreSettings,
 )
 from pyromq.store.memory_index import KeyIndex
@@ -77,11 +79,17 @@ class _Stored(NamedTuple):
 
 @dataclass(slots=True)
 class _Queue:
-    """One consume queue. Its first entry has queue offset 0: nothing is ever removed here."""
+    """One consume queue."""
 
+    first: int = 0
+    """Queue offset of the first entry: those before it were removed with their records."""
     next_offset: int = 0
     """Given to the next append; ahead of `entries` by what is not committed yet."""
     entries: list[_Stored] = field(default_factory=list)
+
+    @property
+    def end(self) -> int:
+        return self.first + len(self.entries)
 
 
 class MemoryEngine:
@@ -90,6 +98,10 @@ class MemoryEngine:
     def __init__(self, settings: StoreSettings) -> None:
         self._settings = settings
         self._log = bytearray()
+        """From position 0 on; what was removed stays in it and is not looked at any more."""
+        self._min = 0
+        self._limit: tuple[int, str] | None = None
+        """Appends that would end behind this position are refused, and why."""
         self._written = 0
         self._flushed = 0
         self._store_timestamp_ms = 0
@@ -207,7 +219,10 @@ class MemoryEngine:
             )
             for item in items
         ]
-        self._begin_segment_unless_fits(sum(len(encode_record(record)) for record in records))
+        size = sum(len(encode_record(record)) for record in records)
+        if self._limit is not None and len(self._log) + size > self._limit[0]:
+            raise StoreFailed(self._limit[1])
+        self._begin_segment_unless_fits(size)
 
         is_queued = not _is_half_or_rolled_back(sys_flag)
         queue = self._queues.setdefault((topic, queue_id), _Queue())
@@ -330,7 +345,7 @@ class MemoryEngine:
                 self._dropped.discard(record.log_offset)
                 continue
             queue = self._queues[record.topic, record.queue_id]
-            assert record.queue_offset == len(queue.entries), "a queue has no holes"
+            assert record.queue_offset == queue.end, "a queue has no holes"
             queue.entries.append(record)
             self._arrived[record.topic, record.queue_id] = None
 
@@ -373,19 +388,18 @@ class MemoryEngine:
         tag_hashes: Collection[int] | None,
     ) -> QueueRead:
         """See `Engine.read`."""
-        entries = self._entries(topic, queue_id)
-        queue_max = QueueOffset(len(entries))
-        outside = _status_outside(queue_offset, len(entries))
+        queue = self._queue(topic, queue_id)
+        queue_min, queue_max = QueueOffset(queue.first), QueueOffset(queue.end)
+        outside = _status_outside(queue_offset, queue_min, queue_max)
         if outside is not None:
             status, next_offset = outside
-            return QueueRead(status, next_offset, QueueOffset(0), queue_max, 0, b"")
+            return QueueRead(status, next_offset, queue_min, queue_max, 0, b"")
 
         scan_size_max = max(_SCAN_SIZE_MAX, message_count_max * _QUEUE_ENTRY_SIZE)
         next_offset = queue_offset
         count = 0
         body = bytearray()
-        for position in range(queue_offset, queue_max):
-            entry = entries[position]
+        for entry in queue.entries[queue_offset - queue_min :]:
             if (entry.queue_offset - queue_offset) * _QUEUE_ENTRY_SIZE >= scan_size_max:
                 break
             if count and (count >= message_count_max or len(body) + entry.size > body_size_max):
@@ -395,16 +409,17 @@ class MemoryEngine:
                 body += self._log[entry.log_offset : entry.end]
                 count += 1
         status = ReadStatus.FOUND if count else ReadStatus.NO_MATCHED_MESSAGE
-        return QueueRead(status, next_offset, QueueOffset(0), queue_max, count, bytes(body))
+        return QueueRead(status, next_offset, queue_min, queue_max, count, bytes(body))
 
     def queue_range(self, topic: str, queue_id: int) -> QueueRange:
         """See `Engine.queue_range`."""
-        return QueueRange(QueueOffset(0), QueueOffset(len(self._entries(topic, queue_id))))
+        queue = self._queue(topic, queue_id)
+        return QueueRange(QueueOffset(queue.first), QueueOffset(queue.end))
 
     def queue_ids(self, topic: str) -> Sequence[int]:
         """See `Engine.queue_ids`."""
         return sorted(
-            queue_id for (name, queue_id), q in self._queues.items() if name == topic and q.entries
+            queue_id for (name, queue_id), q in self._queues.items() if name == topic and q.end
         )
 
     def record_at(self, log_offset: LogOffset) -> bytes | None:
@@ -414,26 +429,28 @@ class MemoryEngine:
 
     def store_time(self, topic: str, queue_id: int, queue_offset: QueueOffset) -> int:
         """See `Engine.store_time`."""
-        entries = self._entries(topic, queue_id)
-        if not 0 <= queue_offset < len(entries):
+        queue = self._queue(topic, queue_id)
+        if not queue.first <= queue_offset < queue.end:
             return -1
-        return entries[queue_offset].store_timestamp_ms
+        return queue.entries[queue_offset - queue.first].store_timestamp_ms
 
     def offset_by_time(
         self, topic: str, queue_id: int, timestamp_ms: int, boundary: Boundary
     ) -> QueueOffset:
         """See `Engine.offset_by_time`."""
-        times = [entry.store_timestamp_ms for entry in self._entries(topic, queue_id)]
+        queue = self._queue(topic, queue_id)
+        times = [entry.store_timestamp_ms for entry in queue.entries]
         if boundary is Boundary.LOWER:
-            return QueueOffset(sum(time < timestamp_ms for time in times))
-        return QueueOffset(max(0, sum(time <= timestamp_ms for time in times) - 1))
+            return QueueOffset(queue.first + sum(time < timestamp_ms for time in times))
+        last = sum(time <= timestamp_ms for time in times) - 1
+        return QueueOffset(queue.first + max(0, last))
 
     def query_key(
         self, topic: str, key: str, *, count_max: int, begin_ms: int, end_ms: int
     ) -> KeyQuery:
         """See `Engine.query_key`."""
         found = self._index.find(f"{topic}#{key}", count_max, begin_ms, end_ms)
-        records = [self._records[log_offset] for log_offset in found]
+        records = [self._records[offset] for offset in found if offset in self._records]
         return KeyQuery(
             [bytes(self._log[record.log_offset : record.end]) for record in records],
             self._index.last_timestamp_ms,
@@ -449,6 +466,44 @@ class MemoryEngine:
             self._arrived.pop(key, None)
         self._dropped.update(r.log_offset for r in self._pending if r.topic == topic)
 
+    def log_min(self) -> LogOffset:
+        """See `Engine.log_min`."""
+        return LogOffset(self._min)
+
+    def oldest_segment(self) -> LogSegment | None:
+        """See `Engine.oldest_segment`. It was modified when its last record was stored."""
+        end = self._min + self._settings.segment_size
+        last = next(reversed(self._records), 0)
+        if end > last - last % self._settings.segment_size:
+            return None
+        times = [r.store_timestamp_ms for r in self._records.values() if r.log_offset < end]
+        return LogSegment(LogOffset(self._min), LogOffset(end), max(times, default=0))
+
+    def remove_segment(self, log_offset: LogOffset) -> bool:
+        """See `Engine.remove_segment`."""
+        oldest = self.oldest_segment()
+        if oldest is None or oldest.log_offset != log_offset:
+            return False
+        self._min = oldest.end
+        for offset in [offset for offset in self._records if offset < self._min]:
+            del self._records[offset]
+        for queue in self._queues.values():
+            left = [entry for entry in queue.entries if entry.log_offset >= self._min]
+            queue.first += len(queue.entries) - len(left)
+            queue.entries = left
+        return True
+
+    def remove_derived(self, pause_ms: int) -> None:
+        """See `Engine.remove_derived`. There are no files."""
+
+    def removals_left(self) -> Removals:
+        """See `Engine.removals_left`."""
+        return Removals(0, None)
+
+    def limit_appends(self, end: LogOffset, reason: str | None) -> None:
+        """See `Engine.limit_appends`."""
+        self._limit = None if reason is None else (end, reason)
+
     def close(self) -> None:
         """See `Engine.close`."""
         if self._failure is None:
@@ -456,9 +511,8 @@ class MemoryEngine:
             self.flush()
             self._failure = self._failure or "the store is closed"
 
-    def _entries(self, topic: str, queue_id: int) -> list[_Stored]:
-        queue = self._queues.get((topic, queue_id))
-        return queue.entries if queue else []
+    def _queue(self, topic: str, queue_id: int) -> _Queue:
+        return self._queues.get((topic, queue_id)) or _Queue()
 
     def _check_usable(self) -> None:
         if self._failure is not None:
@@ -474,12 +528,14 @@ def _index_keys(topic: str, properties: dict[str, str]) -> list[str]:
     return joined
 
 
-def _status_outside(offset: int, queue_max: int) -> tuple[ReadStatus, QueueOffset] | None:
-    """What Apache answers to an offset that is no message of the queue (whose minimum is 0)."""
+def _status_outside(
+    offset: int, queue_min: int, queue_max: int
+) -> tuple[ReadStatus, QueueOffset] | None:
+    """What Apache answers to an offset that is no message of the queue."""
     if queue_max == 0:
         return ReadStatus.NO_MESSAGE_IN_QUEUE, QueueOffset(0)
-    if offset < 0:
-        return ReadStatus.OFFSET_TOO_SMALL, QueueOffset(0)
+    if offset < queue_min:
+        return ReadStatus.OFFSET_TOO_SMALL, QueueOffset(queue_min)
     if offset == queue_max:
         return ReadStatus.OFFSET_OVERFLOW_ONE, QueueOffset(offset)
     if offset > queue_max:

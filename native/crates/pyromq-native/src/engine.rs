@@ -7,6 +7,7 @@
 use std::os::fd::RawFd;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use pyo3::buffer::PyBuffer;
 use pyo3::exceptions::PyValueError;
@@ -41,9 +42,11 @@ struct Names {
     appended: Py<PyAny>,
     arrival: Py<PyAny>,
     key_query: Py<PyAny>,
+    log_segment: Py<PyAny>,
     positions: Py<PyAny>,
     queue_range: Py<PyAny>,
     queue_read: Py<PyAny>,
+    removals: Py<PyAny>,
     /// By the number of a `ReadStatus` here.
     statuses: Vec<Py<PyAny>>,
     /// `tuple.__new__`: makes a named tuple without running Python code.
@@ -75,9 +78,11 @@ impl Names {
                 appended: name("Appended")?,
                 arrival: name("Arrival")?,
                 key_query: name("KeyQuery")?,
+                log_segment: name("LogSegment")?,
                 positions: name("Positions")?,
                 queue_range: name("QueueRange")?,
                 queue_read: name("QueueRead")?,
+                removals: name("Removals")?,
                 statuses: statuses?,
                 tuple_new: py.get_type::<PyTuple>().getattr("__new__")?.unbind(),
             })
@@ -437,6 +442,43 @@ impl LogEngine {
         self.engine
             .drop_topic(topic)
             .map_err(|error| translate(py, error))
+    }
+
+    fn log_min(&self) -> u64 {
+        self.engine.log_min()
+    }
+
+    fn oldest_segment<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        let oldest = self
+            .engine
+            .oldest_segment()
+            .map_err(|error| translate(py, error))?;
+        let Some(oldest) = oldest else {
+            return Ok(None);
+        };
+        let names = Names::get(py)?;
+        let values = (oldest.log_offset, oldest.end, oldest.modified_ms);
+        names.make(py, &names.log_segment, values).map(Some)
+    }
+
+    fn remove_segment(&self, py: Python<'_>, log_offset: u64) -> PyResult<bool> {
+        self.engine
+            .remove_segment(log_offset)
+            .map_err(|error| translate(py, error))
+    }
+
+    fn remove_derived(&self, pause_ms: u64) {
+        self.engine.remove_derived(Duration::from_millis(pause_ms));
+    }
+
+    fn removals_left<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let names = Names::get(py)?;
+        names.make(py, &names.removals, self.engine.removals_left())
+    }
+
+    #[pyo3(signature = (end, reason))]
+    fn limit_appends(&self, end: u64, reason: Option<String>) {
+        self.engine.limit_appends(end, reason);
     }
 
     /// What the start found and mended.

@@ -15,6 +15,8 @@ use crate::segment::{file_name, SegmentMaker};
 
 /// Bytes one turn may collect before it is written.
 pub const TURN_SIZE_MAX: usize = 256 << 20;
+/// Less than this is not reserved ahead on a disk that fills up.
+const RESERVE_STEP: u64 = 64 << 10;
 /// A turn buffer larger than this is given back after its turn.
 const TURN_SIZE_KEPT: usize = 4 << 20;
 
@@ -57,6 +59,8 @@ pub struct CommitLog {
     dir: PathBuf,
     segment_size: u64,
     reserve_ahead: u64,
+    /// As much of `reserve_ahead` as the disk has lately had room for.
+    reserve_now: u64,
     /// First position still on disk.
     min: u64,
     written: u64,
@@ -85,6 +89,7 @@ impl CommitLog {
             dir,
             segment_size,
             reserve_ahead,
+            reserve_now: reserve_ahead,
             min,
             written: end,
             appended: end,
@@ -106,6 +111,15 @@ impl CommitLog {
 
     pub fn min(&self) -> u64 {
         self.min
+    }
+
+    /// Gives up the oldest segment: what was in it is no part of the log any more. Its file is the
+    /// caller's to remove; whoever has it open reads on.
+    pub fn leave_oldest(&mut self, cache: &mut FileCache) -> PathBuf {
+        let path = self.path_of(self.min);
+        cache.forget(FileKey::Segment(self.min));
+        self.min += self.segment_size;
+        path
     }
 
     pub fn written(&self) -> u64 {
@@ -311,7 +325,9 @@ impl CommitLog {
         Ok(())
     }
 
-    /// Reserves disk space up to `end` and `reserve_ahead` bytes more, within the piece's segment.
+    /// Reserves disk space up to `end` and `reserve_ahead` bytes more, within the piece's segment. On a
+    /// disk that fills up less is reserved ahead, in the end nothing: only where the record itself has
+    /// no room the disk is full.
     fn reserve(&mut self, piece: &Piece, end: u64) -> std::result::Result<(), WriteFailed> {
         let path = self.path_of(piece.base);
         let Some(current) = self
@@ -325,17 +341,29 @@ impl CommitLog {
             return Ok(());
         }
         let from = current.reserved.max(piece.log_offset);
-        let to = (end + self.reserve_ahead).min(piece.base + self.segment_size);
         let at = from - piece.base;
-        piece
-            .file
-            .allocate(at, to - from)
-            .map_err(|source| WriteFailed {
-                is_full: is_full(&source),
-                error: failed_at("reserve space", &path, at, &source),
-            })?;
-        current.reserved = to;
-        Ok(())
+        let mut ahead = self.reserve_now;
+        loop {
+            let to = (end + ahead).min(piece.base + self.segment_size);
+            match piece.file.allocate(at, to - from) {
+                Ok(()) => {
+                    current.reserved = to;
+                    let more = ahead.max(RESERVE_STEP / 2) * 2;
+                    self.reserve_now = more.min(self.reserve_ahead);
+                    return Ok(());
+                }
+                Err(source) if is_full(&source) && ahead > 0 => {
+                    ahead = if ahead > RESERVE_STEP { ahead / 2 } else { 0 };
+                    self.reserve_now = ahead;
+                }
+                Err(source) => {
+                    return Err(WriteFailed {
+                        is_full: is_full(&source),
+                        error: failed_at("reserve space", &path, at, &source),
+                    });
+                }
+            }
+        }
     }
 
     /// Makes the bytes of failed writes zero again: behind the end there must be nothing that could

@@ -6,6 +6,7 @@
 //! what a crash loses of them is rebuilt from the log.
 
 use std::collections::HashMap;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -25,8 +26,12 @@ const DENSE_IDS: i32 = 1024;
 pub struct Queue {
     pub topic: Arc<str>,
     pub id: i32,
-    /// First unit that points into the log.
+    /// First unit that points into the log; see [`QueueTable::correct_min`].
     pub min: i64,
+    /// The log's first position when `min` was last looked at.
+    min_for: u64,
+    /// Files before this unit are known to be gone.
+    cleaned_to: i64,
     /// One past the last committed unit.
     pub count: i64,
     /// The offset the next append gets: `count` plus what is appended and not yet committed.
@@ -140,6 +145,8 @@ impl QueueTable {
             topic: Arc::clone(&name),
             id,
             min: 0,
+            min_for: 0,
+            cleaned_to: 0,
             count: 0,
             next: 0,
             persisted: 0,
@@ -363,6 +370,50 @@ impl QueueTable {
         Ok(Unit::decode(&bytes))
     }
 
+    /// Moves a queue's `min` to its first unit at or behind `log_min`, where the log begins now
+    /// (Apache's `correctMinOffset`). A queue of which nothing is left keeps its count: no offset is
+    /// given twice.
+    pub fn correct_min(&mut self, cache: &mut FileCache, number: u32, log_min: u64) -> Result<()> {
+        let queue = self.queue(number);
+        if queue.min_for >= log_min {
+            return Ok(());
+        }
+        let (mut low, mut high) = (queue.min, queue.count);
+        let is_gone = |unit: Unit| unit.is_blank() || unit.log_offset < log_min;
+        if low < high && is_gone(self.unit(cache, number, low)?) {
+            if is_gone(self.unit(cache, number, high - 1)?) {
+                low = high;
+            }
+            while low < high {
+                let middle = low + (high - low) / 2;
+                if is_gone(self.unit(cache, number, middle)?) {
+                    low = middle + 1;
+                } else {
+                    high = middle;
+                }
+            }
+        }
+        let queue = self.queue_mut(number);
+        queue.min = low;
+        queue.min_for = log_min;
+        Ok(())
+    }
+
+    /// Where the first file of a queue begins that must stay, as bytes of the queue, if files before it
+    /// may be there: those whose units are all below `min`, but never the last file (Apache's rule).
+    pub fn expired_to(&self, number: u32) -> Option<u64> {
+        let queue = self.queue(number);
+        let last = self.file_base((queue.persisted - 1).max(0));
+        let limit = self.file_base(queue.min).min(last);
+        let is_due = !queue.is_dropped && limit > queue.cleaned_to;
+        is_due.then_some(limit as u64 * UNIT_SIZE as u64)
+    }
+
+    /// The files of a queue before this byte of it are gone.
+    pub fn was_cleaned(&mut self, number: u32, upto: u64) {
+        self.queue_mut(number).cleaned_to = (upto / UNIT_SIZE as u64) as i64;
+    }
+
     /// Queues with unwritten units; they count as clean from now on.
     pub fn take_dirty(&mut self) -> Vec<u32> {
         let numbers = std::mem::take(&mut self.dirty);
@@ -506,9 +557,7 @@ impl QueueTable {
             .map_err(|error| failed("list", &dir, &error))?;
         for entry in entries.iter().filter(|entry| !entry.is_dir) {
             let path = dir.join(&entry.name);
-            self.disk
-                .remove_file(&path)
-                .map_err(|error| failed("remove", &path, &error))?;
+            remove_if_there(&*self.disk, &path)?;
         }
         for dir in dir.ancestors().take(2) {
             if self
@@ -545,6 +594,14 @@ impl QueueTable {
 
     pub fn dir(&self) -> &Path {
         &self.dir
+    }
+}
+
+/// Removes a file that may be gone already.
+pub fn remove_if_there(disk: &dyn Disk, path: &Path) -> Result<()> {
+    match disk.remove_file(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        answer => answer.map_err(|error| failed("remove", path, &error)),
     }
 }
 

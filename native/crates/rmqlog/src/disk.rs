@@ -68,6 +68,11 @@ pub trait Disk: Send + Sync {
     /// Entries sorted by name; empty if there is no such directory.
     fn list(&self, dir: &Path) -> io::Result<Vec<Entry>>;
     fn exists(&self, path: &Path) -> bool;
+    /// When the file was last written, in ms since 1970; `None` where that is not known.
+    fn modified_ms(&self, path: &Path) -> io::Result<Option<i64>> {
+        let _ = path;
+        Ok(None)
+    }
     fn create_dir_all(&self, dir: &Path) -> io::Result<()>;
     fn remove_file(&self, path: &Path) -> io::Result<()>;
     /// Removes a directory that is empty.
@@ -307,6 +312,11 @@ impl Disk for RealDisk {
 
     fn exists(&self, path: &Path) -> bool {
         path.exists()
+    }
+
+    fn modified_ms(&self, path: &Path) -> io::Result<Option<i64>> {
+        let about = fs::metadata(path)?;
+        Ok(Some(about.mtime() * 1000 + about.mtime_nsec() / 1_000_000))
     }
 
     fn create_dir_all(&self, dir: &Path) -> io::Result<()> {

@@ -16,6 +16,7 @@ use crate::marker::Marker;
 use crate::open;
 use crate::persist::{persist, Persister, Progress};
 use crate::record::{self, Message};
+use crate::remove::{Removals, Remover};
 use crate::settings::Settings;
 use crate::state::State;
 
@@ -90,6 +91,7 @@ impl Shared {
 /// Threads and holds that end with the store.
 struct Running {
     persister: Persister,
+    remover: Remover,
     _lock: Box<dyn Held>,
 }
 
@@ -97,6 +99,7 @@ struct Running {
 pub struct Engine {
     shared: Arc<Shared>,
     event: Arc<Event>,
+    removals: Arc<Removals>,
     running: Mutex<Option<Running>>,
     notes: Vec<String>,
 }
@@ -113,13 +116,17 @@ impl Engine {
         let opened = open::open(disk, settings, &event)?;
         let shared = Arc::new(opened.shared);
         let persister = Persister::start(Arc::clone(&shared), interval)?;
+        let remover = Remover::start(Arc::clone(&shared))?;
+        let removals = remover.desk();
         let running = Running {
             persister,
+            remover,
             _lock: opened.lock,
         };
         Ok(Engine {
             shared,
             event,
+            removals,
             running: Mutex::new(Some(running)),
             notes: opened.notes,
         })
@@ -128,6 +135,14 @@ impl Engine {
     /// What the start found and mended, for the log.
     pub fn notes(&self) -> &[String] {
         &self.notes
+    }
+
+    pub(crate) fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
+    pub(crate) fn removals(&self) -> &Removals {
+        &self.removals
     }
 
     pub(crate) fn settings(&self) -> &Settings {
@@ -237,7 +252,9 @@ impl Engine {
     pub fn queue_range(&self, topic: &str, queue_id: i32) -> (i64, i64) {
         let mut state = self.state();
         state.collect(self.settings());
-        match state.queues.find(topic, queue_id) {
+        // Where a queue file cannot be read the range is the last one known; a read will tell.
+        let found = state.find_queue(topic, queue_id);
+        match found.unwrap_or_else(|_| state.queues.find(topic, queue_id)) {
             Some(number) => {
                 let queue = state.queues.queue(number);
                 (queue.min, queue.count)
@@ -295,6 +312,7 @@ impl Engine {
         let Some(mut running) = running else {
             return Ok(());
         };
+        running.remover.stop();
         let written = self.write();
         self.state().stop(self.settings());
         running.persister.stop();
@@ -324,6 +342,7 @@ impl Drop for Engine {
             .take();
         self.state().stop(self.settings());
         if let Some(mut running) = running {
+            running.remover.stop();
             running.persister.stop();
         }
     }

@@ -46,6 +46,11 @@ impl FileCache {
         self.files.insert(key, (file, self.uses));
     }
 
+    /// Forgets one file, before it is removed.
+    pub fn forget(&mut self, key: FileKey) {
+        self.files.remove(&key);
+    }
+
     /// Forgets the files of one queue, before they are removed.
     pub fn forget_queue(&mut self, queue: u32) {
         self.files

@@ -412,6 +412,20 @@ impl IndexSet {
         Ok(())
     }
 
+    /// Takes the oldest file out of the index if all its records lie before `log_min`; never the last
+    /// file, and none that is not complete on disk. Answers the path to remove.
+    pub fn leave_oldest(&mut self, cache: &mut FileCache, log_min: u64) -> Option<PathBuf> {
+        let is_expired = |file: &&IndexFile| file.header.end_log_offset < log_min;
+        if self.unsealed_from == 0 || self.files.len() < 2 || self.failure.is_some() {
+            return None;
+        }
+        self.files.first().filter(is_expired)?;
+        let file = self.files.remove(0);
+        self.unsealed_from -= 1;
+        cache.forget(FileKey::Index(file.name));
+        Some(file.path)
+    }
+
     /// The next bytes to write, if any. With `is_closing` the newest file's slots go too.
     pub fn take_write(
         &mut self,

@@ -34,6 +34,7 @@ pub mod queue_unit;
 pub mod read;
 pub mod record;
 mod recover;
+pub mod remove;
 pub mod scan;
 pub mod segment;
 pub mod settings;

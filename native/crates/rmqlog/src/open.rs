@@ -238,7 +238,10 @@ fn build(
             write_all(&shared, &mut progress)?;
         }
     }
-    shared.state().queues.take_arrivals();
+    let mut state = shared.state();
+    state.queues.take_arrivals();
+    state.marked_from = progress.marked_from();
+    drop(state);
     shared.set_progress(progress);
     Ok(shared)
 }

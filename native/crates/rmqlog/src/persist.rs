@@ -59,6 +59,19 @@ impl Progress {
         }
     }
 
+    /// Records from here on are what the marker on disk is compared with at the next start; 0 as long
+    /// as it names none.
+    pub fn marked_from(&self) -> u64 {
+        let from = |point: &Point| {
+            if point.last_size > 0 {
+                point.last_offset
+            } else {
+                0
+            }
+        };
+        from(&self.marker.written).min(from(&self.marker.synced))
+    }
+
     fn touch(&mut self, path: &Path, file: &Arc<dyn DiskFile>) {
         if self.sync_failure.is_some() {
             return; // none will be synced any more
@@ -149,6 +162,14 @@ fn serve(desk: &Desk, shared: &Shared, interval: Duration) {
 
 /// One round. With `is_closing` everything is written, synced and noted as a clean stop.
 pub fn persist(shared: &Shared, progress: &mut Progress, is_closing: bool) -> Result<()> {
+    let answer = persist_round(shared, progress, is_closing);
+    if answer.is_ok() {
+        shared.state().marked_from = progress.marked_from();
+    }
+    answer
+}
+
+fn persist_round(shared: &Shared, progress: &mut Progress, is_closing: bool) -> Result<()> {
     let candidate = write_out(shared, progress, is_closing)?;
     if let Some(failure) = &progress.sync_failure {
         return Err(failure.clone());

@@ -111,7 +111,7 @@ impl Engine {
     /// Store time of the message at that queue offset, −1 if there is none.
     pub fn store_time(&self, topic: &str, queue_id: i32, queue_offset: i64) -> Result<i64> {
         let mut state = self.current()?;
-        let Some(number) = state.queues.find(topic, queue_id) else {
+        let Some(number) = state.find_queue(topic, queue_id)? else {
             return Ok(-1);
         };
         let queue = state.queues.queue(number);
@@ -130,7 +130,7 @@ impl Engine {
         boundary: Boundary,
     ) -> Result<i64> {
         let mut state = self.current()?;
-        match state.queues.find(topic, queue_id) {
+        match state.find_queue(topic, queue_id)? {
             Some(number) => state.offset_by_time(number, timestamp_ms, boundary),
             None => Ok(0),
         }
@@ -155,7 +155,7 @@ impl State {
             records: Vec::new(),
             size: 0,
         };
-        let Some(number) = self.queues.find(topic, queue_id) else {
+        let Some(number) = self.find_queue(topic, queue_id)? else {
             return Ok(plan);
         };
         let queue = self.queues.queue(number);

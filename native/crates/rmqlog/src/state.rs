@@ -56,6 +56,10 @@ pub struct State {
     /// The note of the dropped topics on disk reaches behind the log's end: records that come there now
     /// would be taken for those of the topic's old life.
     pub is_note_stale: bool,
+    /// The marker on disk speaks of records from here on: they must stay for the next start.
+    pub marked_from: u64,
+    /// Appends that would end behind this log position are refused, and why.
+    limit: Option<(u64, String)>,
     failure: Option<String>,
     is_closed: bool,
     /// Hashes of the message being dispatched; kept for its memory.
@@ -87,6 +91,8 @@ impl State {
             last_store_timestamp_ms: last.map_or(0, |last| last.store_timestamp_ms),
             dropped,
             is_note_stale: false,
+            marked_from: 0,
+            limit: None,
             failure: None,
             is_closed: false,
             keys: Vec::new(),
@@ -127,6 +133,40 @@ impl State {
         if self.failure.is_none() {
             self.failure = self.flusher.failure();
         }
+    }
+
+    /// Refuses appends that would end behind `end`, with `reason`; none if there is no reason.
+    pub fn limit_appends(&mut self, end: u64, reason: Option<String>) {
+        self.limit = reason.map(|reason| (end, reason));
+    }
+
+    fn check_limit(&self, size: usize) -> Result<()> {
+        match &self.limit {
+            Some((end, reason)) if self.log.appended() + size as u64 > *end => {
+                Err(StoreError::Failed(reason.clone()))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The queue's number, its `min` as the log is now.
+    pub fn find_queue(&mut self, topic: &str, id: i32) -> Result<Option<u32>> {
+        let found = self.queues.find(topic, id);
+        if let Some(number) = found {
+            let log_min = self.log.min();
+            self.queues.correct_min(&mut self.cache, number, log_min)?;
+        }
+        Ok(found)
+    }
+
+    /// Whether the oldest segment may go: everything in it is committed and dispatched, it is not the
+    /// one being written, and no start needs it.
+    pub fn is_oldest_removable(&self) -> bool {
+        let last = self.last_committed.map_or(0, |last| last.log_offset);
+        let needed = self
+            .log
+            .base_of(last.min(self.marked_from).min(self.commit));
+        self.log.min() + self.log.segment_size() <= needed
     }
 
     fn check_message(&self, settings: &Settings, topic: &str, message: &Message<'_>) -> Result<()> {
@@ -186,6 +226,7 @@ impl State {
     ) -> Result<Appended> {
         self.check_message(settings, topic, message)?;
         let size = record::encoded_size(message, &settings.store_host);
+        self.check_limit(size)?;
         let log_offset = self.log.place(size)?;
         let number = self.queues.find_or_add(topic, message.queue_id);
         let time = now_ms.max(self.last_store_timestamp_ms);
@@ -229,7 +270,9 @@ impl State {
             };
             record::encoded_size(&message, &settings.store_host)
         };
-        let first = self.log.place(items.iter().map(whole).sum())?;
+        let size = items.iter().map(whole).sum();
+        self.check_limit(size)?;
+        let first = self.log.place(size)?;
         let number = self.queues.find_or_add(topic, message.queue_id);
         let time = now_ms.max(self.last_store_timestamp_ms);
         let queue_offset = self.queues.queue(number).next;

@@ -45,5 +45,13 @@ class AdminApi(Protocol):
 
     def runtime_info(self) -> Mapping[str, str]: ...
 
+    def remove_expired_files(self) -> None:
+        """Log files old enough go now, whatever the hour; returns before they are gone."""
+        ...
+
+    def clean_queue_files(self) -> None:
+        """Queue and index files go whose messages are gone; returns before they are."""
+        ...
+
 
 __all__ = ["AdminApi"]

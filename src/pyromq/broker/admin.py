@@ -18,7 +18,7 @@ from pyromq.codes import VERSION_DESCRIPTION
 from pyromq.config import BrokerConfig, Settings, StoreConfig
 from pyromq.observe.counters import PUT_TIME_LABELS, BrokerCounters
 from pyromq.store.engine import Engine
-from pyromq.units import HOUR_MS, KIB, MINUTE_MS, SECOND_MS, LogOffset
+from pyromq.units import HOUR_MS, KIB, MINUTE_MS, SECOND_MS
 
 DAY_MS: Final = 24 * HOUR_MS
 
@@ -144,9 +144,10 @@ class RuntimeInfo:
 
     def _log(self) -> dict[str, str]:
         positions = self._engine.positions()
-        first = self._engine.record_at(LogOffset(0))
+        log_min = self._engine.log_min()
+        first = self._engine.record_at(log_min)
         return {
-            "commitLogMinOffset": "0",
+            "commitLogMinOffset": str(log_min),
             "commitLogMaxOffset": str(positions.written),
             "dispatchBehindBytes": str(positions.written - positions.commit),
             "remainHowManyDataToFlush": _byte_count(positions.written - positions.flushed),

@@ -23,6 +23,7 @@ from pyromq.broker.cleanup import Chore, Cleanup
 from pyromq.broker.clients import Clients
 from pyromq.broker.consumer_status import ConsumerStatus
 from pyromq.broker.delays import Delays
+from pyromq.broker.disk_guard import LOOK_INTERVAL_MS, DiskGuard
 from pyromq.broker.groups import Groups
 from pyromq.broker.journal import Journal
 from pyromq.broker.locks import Locks
@@ -36,6 +37,7 @@ from pyromq.broker.relays import Relays
 from pyromq.broker.replies import Replies
 from pyromq.broker.reset_marks import ResetMarks
 from pyromq.broker.resets import Resets
+from pyromq.broker.retention import Retention
 from pyromq.broker.retries import RandomBelow, Retries
 from pyromq.broker.send import Sends
 from pyromq.broker.stats import Stats
@@ -210,13 +212,17 @@ class Broker:
             turn,
             self.counters,
         )
+        space_of = disk_space_of or _disk_space
+        self._retention = Retention(engine, store_settings, clock, zone, space_of)
+        self._disk_guard = DiskGuard(engine, metadata, store_settings, space_of)
+        self._store_turn.on_write_failed = self._disk_guard.look
         self._runtime_info = RuntimeInfo(
             engine,
             settings,
             store_settings,
             clock,
             self.counters,
-            disk_space_of or _disk_space,
+            space_of,
             self._delays.progress,
         )
         self.cleanup = Cleanup(
@@ -230,10 +236,11 @@ class Broker:
                 ),
                 Chore("client expiry", CLIENT_SCAN_INTERVAL_MS, self._expire_clients),
                 Chore("lock expiry", LOCK_SWEEP_INTERVAL_MS, self._locks.sweep),
+                Chore("disk space", LOOK_INTERVAL_MS, self._disk_guard.look),
                 Chore("rates", SAMPLE_INTERVAL_MS, self._sample),
                 Chore("commit log lines", LOG_PERIOD_MS, self._offsets.begin_log_period),
             ),
-            (self._delays.alarm,),
+            (self._delays.alarm, self._retention.alarm),
         )
 
         # The verbs of a broker (api/), each bound to the part that does it.
@@ -291,6 +298,8 @@ class Broker:
         self.group = self._groups.config
         self.groups = self._groups.all
         self.runtime_info = self._runtime_info.table
+        self.remove_expired_files = self._retention.remove_expired
+        self.clean_queue_files = self._retention.clean_queues
 
         # Told by the name servers.
         self.take_order_topics = self._topics.take_order_topics
@@ -305,6 +314,7 @@ class Broker:
         self._groups.create_missing_system_groups()
         self._delays.open()
         self._locks.open()
+        self._disk_guard.look()
 
     def start(self) -> None:
         """Starts the background loops; needs a running loop, and `open` before."""

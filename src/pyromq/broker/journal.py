@@ -70,8 +70,9 @@ class Journal:
         self._gate.expire(monotonic_ms, timeout_ms)
 
     def _fail(self, reason: object) -> None:
+        positions = self._metadata.positions()
         self._gate.fail_beyond(
-            self._metadata.positions().commit,
+            positions.written if self._metadata.is_full() else positions.commit,
             lambda: ServiceUnavailable(f"the metadata journal failed: {reason}"),
         )
 

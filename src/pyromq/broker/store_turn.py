@@ -6,6 +6,8 @@ ASYNC_FLUSH: written). A message sent with WAIT=false, or one-way, only wants to
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from pyromq.broker.commits import CommitGate
 from pyromq.clock import Clock
 from pyromq.errors import ServiceUnavailable, StoreFailed
@@ -24,6 +26,9 @@ class StoreTurn:
         self.written = CommitGate(counters.count_acknowledged)
         """Until the operating system has the bytes up to a log position."""
 
+        self.on_write_failed: Callable[[], None] = _nothing
+        """Called after a write that failed."""
+
     @property
     def waiter_count(self) -> int:
         return self.committed.waiter_count + self.written.waiter_count
@@ -40,6 +45,7 @@ class StoreTurn:
             written = engine.positions().written
             self._fail_beyond(self.written, written, error)
             self._fail_beyond(self.committed, written, error)
+            self.on_write_failed()
         else:
             failure = engine.failure()
             if failure is not None:
@@ -57,6 +63,10 @@ class StoreTurn:
 
     def _fail_beyond(self, gate: CommitGate, position: int, reason: object) -> None:
         gate.fail_beyond(position, lambda: ServiceUnavailable(f"the store failed: {reason}"))
+
+
+def _nothing() -> None:
+    """Nobody wants to know."""
 
 
 __all__ = ["StoreTurn"]

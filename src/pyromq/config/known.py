@@ -54,8 +54,8 @@ _KEYS: Final = """
     broadcastOffsetExpireSecond brokerConfigPath brokerElectionPriority
     brokerFastFailureEnable brokerHeartbeatInterval brokerNotActiveTimeoutMillis
     cgColdReadThreshold channelNotActiveInterval checkCommitLogOffsetOnRecover
-    checkCRCOnRecover checkSyncStateSetPeriod cleanFileForciblyEnable
-    cleanOfflineBrokerInterval cleanResourceInterval cleanRocksDBDirtyCQIntervalMin
+    checkCRCOnRecover checkSyncStateSetPeriod
+    cleanOfflineBrokerInterval cleanRocksDBDirtyCQIntervalMin
     cleanSwapedMapInterval clientAsyncSemaphoreValue clientCallbackExecutorThreads
     clientChannelMaxIdleTimeSeconds clientCloseSocketIfTimeout
     clientManagerThreadPoolQueueCapacity clientManageThreadPoolNums
@@ -78,12 +78,12 @@ _KEYS: Final = """
     correctLogicMinOffsetForceInterval correctLogicMinOffsetSleepInterval
     dataReadAheadEnable debugLockEnable defaultMessageRequestMode defaultPopShareQueueNum
     defaultQueryMaxNum defaultThreadPoolNums defaultThreadPoolQueueCapacity
-    delayOffsetUpdateVersionStep deleteCommitLogFilesInterval
-    deleteConsumeQueueFilesInterval deleteFileBatchMax deleteWhen
+    delayOffsetUpdateVersionStep
+
     destroyMapedFileIntervalForcibly disableCallbackExecutor
     disableConsumeIfConsumerReadSlowly disableNettyWorkerGroup disappearTimeAfterStart
-    diskFallRecorded diskMaxUsedSpaceRatio diskSpaceCleanForciblyRatio
-    diskSpaceWarningLevelRatio dispatchCqCacheNum dispatchCqThreads dispatchFromSenderThread
+    diskFallRecorded
+    dispatchCqCacheNum dispatchCqThreads dispatchFromSenderThread
     dLegerGroup dLegerPeers dLegerSelfId duplicationEnable electMasterMaxRetryCount
     enableAcceleratedRecovery enableAsyncReput enableAutoInSyncReplicas enableBatchPush
     enableBroadcastOffsetStore enableBuildConsumeQueueConcurrently enableCalcFilterBitMap
@@ -103,7 +103,7 @@ _KEYS: Final = """
     enableTransactionMetrics endTransactionPoolQueueCapacity endTransactionThreadPoolNums
     estimateAccumulation expectConsumerNumUseFilter fastFailIfNoBufferInStorePool
     fetchControllerAddrByDnsLookup fetchNamesrvAddrByAddressServer
-    fetchNameSrvAddrByDnsLookup fetchNamesrvAddrInterval fileReservedTime
+    fetchNameSrvAddrByDnsLookup fetchNamesrvAddrInterval
     filterDataCleanTimeSpan filterSupportRetry flushCommitLogLeastPages
     flushCommitLogThoroughInterval flushCommitLogTimed flushConsumeQueueLeastPages
     flushConsumeQueueThoroughInterval flushConsumerOffsetHistoryInterval

@@ -21,12 +21,16 @@ CONSUME_QUEUE_ENTRY_SIZE: Final = 20
 """Bytes of one consume queue entry; a queue file is a whole number of them."""
 DELAY_LEVEL_COUNT_MAX: Final = 64
 
+_RESERVE_AUTOMATIC: Final = -1
+
 _DELAY_UNITS_MS: Final = {
     "s": SECOND_MS,
     "m": MINUTE_MS,
     "h": HOUR_MS,
     "d": 24 * HOUR_MS,
 }
+_HOUR: Final = re.compile(r"[0-9]{1,2}\Z")
+_DAY_HOURS: Final = 24
 _DELAY_LEVEL: Final = re.compile(r"([0-9]{1,9})([smhd])\Z")
 
 
@@ -180,6 +184,78 @@ class StoreConfig:
         boot_only=True,
         doc="Port for replicas, told to name servers; 0: `listenPort` + 1.",
     )
+    delete_when: str = prop(
+        "deleteWhen",
+        "04",
+        doc="Hours of the day (0 to 23, local time, separated by `;`) at which old log files go.",
+    )
+    file_reserved_time_hours: int = prop(
+        "fileReservedTime",
+        72,
+        high=1_000_000,
+        doc="Hours a log file is kept after its last message, unless the disk fills up.",
+    )
+    delete_file_batch_max: int = prop(
+        "deleteFileBatchMax",
+        10,
+        low=1,
+        doc="Most log files that one round removes.",
+    )
+    delete_commit_log_files_interval_ms: int = prop(
+        "deleteCommitLogFilesInterval",
+        100,
+        high=HOUR_MS,
+        doc="Pause (ms) between two log files of a round.",
+    )
+    delete_consume_queue_files_interval_ms: int = prop(
+        "deleteConsumeQueueFilesInterval",
+        100,
+        high=HOUR_MS,
+        doc="Pause (ms) between two queue or index files, which follow the log files.",
+    )
+    clean_resource_interval_ms: int = prop(
+        "cleanResourceInterval",
+        10_000,
+        low=100,
+        high=HOUR_MS,
+        doc="How often (ms) it is asked whether files are to be removed; first after a minute.",
+    )
+    disk_max_used_space_ratio: int = prop(
+        "diskMaxUsedSpaceRatio",
+        75,
+        high=100,
+        doc="Disk usage (percent) above which log files older than `fileReservedTime` go at any "
+        "hour. Counts as 10 at least and 95 at most.",
+    )
+    disk_space_clean_forcibly_ratio: int = prop(
+        "diskSpaceCleanForciblyRatio",
+        85,
+        high=100,
+        doc="Disk usage (percent) above which the oldest log files go whatever their age. Counts "
+        "as 30 at least and 85 at most.",
+    )
+    clean_file_forcibly_enable: bool = prop(
+        "cleanFileForciblyEnable",
+        True,
+        doc="Whether a disk that fills up takes files younger than `fileReservedTime`.",
+    )
+    disk_space_warning_level_ratio: int = prop(
+        "diskSpaceWarningLevelRatio",
+        90,
+        high=100,
+        doc="Disk usage (percent) above which a small disk takes no messages any more; a large one "
+        "goes on until `diskReserveBytes` are left. Counts as 35 at least and 90 at most.",
+    )
+    disk_reserve_bytes: int = prop(
+        "diskReserveBytes",
+        _RESERVE_AUTOMATIC,
+        low=_RESERVE_AUTOMATIC,
+        high=LONG_MAX,
+        ours=True,
+        doc="Free disk space (bytes) that messages do not get: with less they are refused with "
+        "code 14, while reading, offsets and deleting go on. 0: none. -1: 1 GiB, or two log files "
+        "if that is more, but at most what `diskSpaceWarningLevelRatio` leaves of the disk.",
+    )
     reserve_ahead_size_bytes: int = prop(
         "reserveAheadSize",
         32 * MIB,
@@ -211,6 +287,19 @@ class StoreConfig:
         assert levels is not None, "checked by validate"
         return levels
 
+    @property
+    def delete_hours(self) -> frozenset[int]:
+        """Hours of the day at which old log files go."""
+        hours = delete_hours(self.delete_when)
+        assert hours is not None, "checked by validate"
+        return hours
+
+    @property
+    def disk_reserve(self) -> int | None:
+        """Bytes to keep free; None if that follows from the disk's size."""
+        is_automatic = self.disk_reserve_bytes == _RESERVE_AUTOMATIC
+        return None if is_automatic else self.disk_reserve_bytes
+
     def validate(self, origins: Origins) -> None:
         check_ranges(self, origins)
         require(
@@ -234,6 +323,13 @@ class StoreConfig:
             origins,
             f"1 to {DELAY_LEVEL_COUNT_MAX} delays such as 30s 5m 1h 1d, separated by blanks",
         )
+        require(
+            delete_hours(self.delete_when) is not None,
+            "deleteWhen",
+            self.delete_when,
+            origins,
+            "hours from 0 to 23 such as 04 or 4;16",
+        )
         commit_log = self.store_path_commit_log
         require(
             not commit_log or Path(commit_log) == self.root / "commitlog",
@@ -242,6 +338,17 @@ class StoreConfig:
             origins,
             f"only {self.root / 'commitlog'} (or nothing): a store lies in one directory",
         )
+
+
+def delete_hours(text: str) -> frozenset[int] | None:
+    """The hours of a `deleteWhen` text, None if it cannot be read."""
+    hours = set()
+    for word in text.split(";"):
+        match = _HOUR.match(word.strip())
+        if match is None or int(match[0]) >= _DAY_HOURS:
+            return None
+        hours.add(int(match[0]))
+    return frozenset(hours)
 
 
 def delay_levels(text: str) -> tuple[int, ...] | None:
@@ -265,4 +372,5 @@ __all__ = [
     "FlushDiskType",
     "StoreConfig",
     "delay_levels",
+    "delete_hours",
 ]

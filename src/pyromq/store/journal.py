@@ -7,6 +7,10 @@ one write, a thread syncs and announces it. A reply that depends on a change wai
 has reached its sequence. The first failed write or sync makes the journal read-only for good: a
 sync that failed once may report success the second time although the bytes are gone.
 
+A full disk is not a failure of that kind: the journal takes no changes while it lasts, and goes on
+by itself. What the write left is cut off again. The changes it should have written were refused,
+but the tables show them already, so they are kept and written first when there is space.
+
 When the file has grown large, the thread prepares the journal of the next generation; the loop goes
 over to it at the end of a turn and hands the thread a copy of the tables as they are right then:
 the next generation's snapshot. See `recovery` for how they are read back.
@@ -15,6 +19,7 @@ the next generation's snapshot. See `recovery` for how they are read back.
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import threading
 from collections.abc import Callable
@@ -33,6 +38,7 @@ from pyromq.store.recovery import Recovered, journal_path, remove_superseded, sn
 from pyromq.store.tables import Tables
 from pyromq.units import MIB, SECOND_MS
 
+_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 JOURNAL_SIZE_MIN: Final = 2 * MIB
 """Below this no new generation is begun: reading it back takes a fraction of a second."""
 
@@ -75,6 +81,8 @@ class Journal:
         self._turn: list[bytes] = []
         """Entries appended since the last write."""
         self._failure: str | None = None
+        self._unwritten: bytes | None = None
+        """Entries that found the disk full; None while none did."""
         self._is_closed = False
         self._callbacks: list[Callable[[], None]] = []
         self._waiters: list[tuple[int, asyncio.Future[None]]] = []
@@ -143,11 +151,17 @@ class Journal:
             raise StoreFailed(self._failure)
         try:
             write_all(self._files, self._fd, data)
+        except OSError as error:
+            self._written_in_part(error, data)
+            raise StoreFailed(self._failure) from error
         except Exception as error:
             # Also a fault of ours ends it: a journal must not go on behind a gap.
             self._appended = self._written
             self._fail(f"the metadata journal could not be written: {_reason(error)}")
             raise StoreFailed(self._failure) from error
+        self._was_written(data)
+
+    def _was_written(self, data: bytes) -> None:
         self._written = self._appended
         self._size += len(data)
         self._set_mark()
@@ -157,13 +171,58 @@ class Journal:
         elif self._size >= self._size_limit and not self._is_generation_due:
             self._prepare_generation()
 
+    def _written_in_part(self, error: OSError, data: bytes) -> None:
+        reason = f"the metadata journal could not be written: {_reason(error)}"
+        if error.errno not in _FULL:
+            self._appended = self._written
+            self._fail(reason)
+            return
+        self._unwritten = data
+        self._failure = f"{reason}; it goes on by itself when there is space"
+        _log.error("%s", self._failure)
+        self._cut_back()
+
+    def _cut_back(self) -> bool:
+        """Takes off the file what a write left behind its last whole entry."""
+        try:
+            self._files.truncate(self._fd, self._size)
+        except OSError as error:
+            self._fail(f"the metadata journal could not be cut back: {_reason(error)}")
+            return False
+        return True
+
+    def resume(self) -> bool:
+        """Goes on after a full disk, if that is what stopped it and there is space now. Returns
+        whether it did."""
+        data = self._unwritten
+        if data is None or self._is_closed or self._sync_error is not None:
+            return False
+        try:
+            write_all(self._files, self._fd, data)
+        except OSError as error:
+            if self._cut_back() and error.errno not in _FULL:
+                self._fail(f"the metadata journal could not be written: {_reason(error)}")
+            return False
+        self._unwritten = self._failure = None
+        _log.warning("the metadata journal goes on: there is space again")
+        self._was_written(data)
+        return True
+
     def positions(self) -> JournalPositions:
         commit = self._durable if self._sync_flush else self._written
         return JournalPositions(self._appended, self._written, self._durable, commit)
 
     def failure(self) -> str | None:
-        """Why the journal is read-only, or None while it is well."""
+        """Why the journal takes no changes, or None while it is well."""
         return self._failure
+
+    def is_full(self) -> bool:
+        """Whether it is a full disk that keeps it from taking changes: that passes."""
+        return self._unwritten is not None
+
+    def _final_failure(self) -> str | None:
+        """As `failure`, but not for a full disk: what was written before is synced all the same."""
+        return None if self._unwritten is not None else self._failure
 
     def on_progress(self, callback: Callable[[], None]) -> None:
         """Registers what is called on the loop after `durable` moved, or a sync failed."""
@@ -172,8 +231,9 @@ class Journal:
     async def durable(self, sequence: int) -> None:
         """Waits until that change is synced, whatever the flush mode. Raises StoreFailed."""
         assert sequence <= self._written, "wait for what was written"
-        if self._failure is not None:
-            raise StoreFailed(self._failure)
+        failure = self._final_failure()
+        if failure is not None:
+            raise StoreFailed(failure)
         if sequence <= self._durable:
             return
         self._hurry.set()
@@ -183,6 +243,9 @@ class Journal:
 
     def _fail(self, reason: str) -> None:
         _log.error("%s; metadata is read-only from now on", reason)
+        if self._unwritten is not None:
+            self._unwritten = None
+            self._appended = self._written
         self._failure = reason
         self._release_waiters()
 
@@ -194,8 +257,9 @@ class Journal:
         for sequence, future in self._waiters:
             if future.done():
                 continue
-            if self._failure is not None:
-                future.set_exception(StoreFailed(self._failure))
+            failure = self._final_failure()
+            if failure is not None:
+                future.set_exception(StoreFailed(failure))
             elif sequence <= self._durable:
                 future.set_result(None)
             else:
@@ -205,7 +269,9 @@ class Journal:
     # --- sync -----------------------------------------------------------------------------------
 
     def _sync_soon(self) -> None:
-        if not self._is_syncing and self._failure is None and self._durable < self._written:
+        if self._is_syncing or self._final_failure() is not None:
+            return
+        if self._durable < self._written:
             self._is_syncing = True
             self._thread.hand_over(self._sync, self._sync_done)
 
@@ -232,7 +298,7 @@ class Journal:
         self._is_syncing = False
         if error is not None:
             self._fail_sync(error)
-        elif self._failure is None:
+        elif self._final_failure() is None:
             self._durable = self._synced_to
             self._close_outgrown()
             self._release_waiters()
@@ -311,6 +377,7 @@ class Journal:
         if self._is_closed:
             return
         try:
+            self.resume()
             self.write()
         finally:
             self._hurry.set()
@@ -326,6 +393,7 @@ class Journal:
                     self._files.close(fd)
                 if self._prepared_fd is not None:
                     self._files.close(self._prepared_fd)
+                self._unwritten = None
                 self._failure = self._failure or "the metadata journal is closed"
                 self._release_waiters()
 

@@ -60,6 +60,12 @@ class MemoryJournal:
     def failure(self) -> str | None:
         return self._failure
 
+    def is_full(self) -> bool:
+        return False
+
+    def resume(self) -> bool:
+        return False
+
     def on_progress(self, callback: Callable[[], None]) -> None:
         self._callbacks.append(callback)
 

@@ -51,6 +51,8 @@ class ChangeJournal(Protocol):
     def write(self) -> None: ...
     def positions(self) -> JournalPositions: ...
     def failure(self) -> str | None: ...
+    def is_full(self) -> bool: ...
+    def resume(self) -> bool: ...
     def on_progress(self, callback: Callable[[], None]) -> None: ...
     async def durable(self, sequence: int) -> None: ...
     def close(self) -> None: ...
@@ -327,6 +329,14 @@ class Metadata:
         """Why nothing can be changed now, or None while all is well."""
         return self._journal.failure()
 
+    def is_full(self) -> bool:
+        """Whether a full disk is why: it goes on by itself, and what was written is synced."""
+        return self._journal.is_full()
+
+    def resume(self) -> bool:
+        """Goes on after a full disk, if there is space now; see `Journal`. Does not raise."""
+        return self._journal.resume()
+
     def on_progress(self, callback: Callable[[], None]) -> None:
         """Registers what is called on the loop after `durable` moved, or a sync failed."""
         self._journal.on_progress(callback)
@@ -368,7 +378,11 @@ class Metadata:
             for file in self._projected:
                 if file.name in self._changed_files:
                     self._changed_files.discard(file.name)
-                    await self._project_file(file)
+                    try:
+                        await self._project_file(file)
+                    except StoreFailed:
+                        self._changed_files.add(file.name)
+                        raise
 
     async def _project_file(self, file: ProjectedFile) -> None:
         assert self._root is not None
@@ -398,17 +412,19 @@ class Metadata:
         self._uncertain_files.discard(file.name)
 
     async def _keep_projected(self) -> None:
-        while self.failure() is None:
+        while self.failure() is None or self.is_full():
             try:
                 async with asyncio.timeout(PROJECTION_INTERVAL_MS / SECOND_MS):
                     await self._is_stopping.wait()
                 return
             except TimeoutError:
                 pass
+            self.resume()
             try:
-                await self.project()
+                if self.failure() is None:
+                    await self.project()
             except StoreFailed as error:
-                _log.error("the projection of the metadata ends here: %s", error)
+                _log.error("the metadata is not projected: %s", error)
 
 
 def _new_tables(clock: Clock) -> Tables:

@@ -65,11 +65,8 @@ def test_an_existing_broker_conf_is_taken(tmp_path: Path) -> None:
     assert store.root == Path("/data/store")
     broker = load(BrokerConfig, sources)
     assert broker.namesrv_addresses == ("10.0.0.1:9876", "10.0.0.2:9876")
-    left = leftovers(KINDS, sources)
-    assert [(item.key, item.is_known) for item in left] == [
-        ("deleteWhen", True),
-        ("fileReservedTime", True),
-    ]
+    assert store.file_reserved_time_hours == 48
+    assert leftovers(KINDS, sources) == []
 
 
 def test_a_wrong_value_names_its_file_and_line(tmp_path: Path) -> None:
@@ -134,12 +131,12 @@ def test_a_variable_that_fits_no_property_is_reported_under_its_own_name() -> No
 def test_unknown_and_known_leftovers_make_one_line_each() -> None:
     source = Source(
         "broker.conf",
-        {"brokrName": "x", "deleteWhen": "04", "foo": "1", "fileReservedTime": "1"},
+        {"brokrName": "x", "timerWheelEnable": "1", "foo": "1", "slaveReadEnable": "1"},
         {"brokrName": 2, "foo": 9},
     )
     assert leftover_lines(leftovers(KINDS, [source])) == [
         "unknown properties, ignored: brokrName (broker.conf:2), foo (broker.conf:9)",
-        "properties of Apache RocketMQ without effect here: deleteWhen, fileReservedTime",
+        "properties of Apache RocketMQ without effect here: timerWheelEnable, slaveReadEnable",
     ]
     assert leftover_lines([]) == []
 

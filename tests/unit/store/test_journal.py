@@ -175,17 +175,17 @@ def test_a_short_write_is_continued(run: Callable[..., Running], files: FaultyFi
     assert recovered_kv(one, files) == {"ns": {"a": "v"}}
 
 
-@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO])
 def test_a_failed_write_makes_it_read_only_for_good(
-    run: Callable[..., Running], files: FaultyFiles, code: int
+    run: Callable[..., Running], files: FaultyFiles
 ) -> None:
     one = run()
     kept = one.put("kept")
     one.journal.write()
     one.put("lost")
-    files.fail("write", code=code)
+    files.fail("write", code=errno.EIO)
     with pytest.raises(StoreFailed, match="could not be written"):
         one.journal.write()
+    assert not one.journal.resume()
     writes = files.calls.count("write")
     with pytest.raises(StoreFailed, match="could not be written"):
         one.put("refused")
@@ -194,6 +194,78 @@ def test_a_failed_write_makes_it_read_only_for_good(
     assert one.journal.positions().written == one.journal.positions().appended == kept
     one.journal.close()
     assert recovered_kv(one, files) == {"ns": {"kept": "v"}}
+
+
+def journal_size(one: Running) -> int:
+    return (one.directory / one.names()[0]).stat().st_size
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT])
+def test_it_goes_on_by_itself_after_a_full_disk(
+    run: Callable[..., Running], files: FaultyFiles, code: int
+) -> None:
+    one = run().start()
+    one.put("kept")
+    one.journal.write()
+    size = journal_size(one)
+    one.put("late")
+    for _ in range(2):  # the disk is full, and still full when looked at again
+        files.shorten_next_write(20)
+        files.fail("write", after=1, code=code)
+        if one.journal.is_full():
+            assert not one.journal.resume()
+        else:
+            with pytest.raises(StoreFailed, match="goes on by itself"):
+                one.journal.write()
+        assert one.journal.is_full()
+        assert journal_size(one) == size  # nothing incomplete stays
+        with pytest.raises(StoreFailed, match="could not be written"):
+            one.put("refused")
+        one.journal.write()
+    assert one.journal.resume()
+    assert one.journal.failure() is None
+    assert not one.journal.resume()
+    sequence = one.put("next")
+    one.journal.write()
+    one.wait_durable(sequence)
+    one.journal.close()
+    assert recovered_kv(one, files) == {"ns": {"kept": "v", "late": "v", "next": "v"}}
+    assert one.tables.kv == {"ns": {"kept": "v", "late": "v", "next": "v"}}
+
+
+def test_what_was_written_before_the_disk_was_full_becomes_durable(
+    run: Callable[..., Running], files: FaultyFiles
+) -> None:
+    one = run().start()
+    one.loop.turn_until(one.is_idle)
+    gate = files.hold_syncs()
+    kept = one.put("kept")
+    one.journal.write()
+    files.wait_for_sync()
+    one.put("late")
+    files.fail("write", code=errno.ENOSPC)
+    with pytest.raises(StoreFailed):
+        one.journal.write()
+    gate.set()
+    one.wait_durable(kept)
+    assert one.journal.positions().commit == kept
+
+
+def test_a_process_killed_while_the_disk_is_full_leaves_whole_entries(
+    run: Callable[..., Running], files: FaultyFiles
+) -> None:
+    one = run()
+    one.put("kept")
+    one.journal.write()
+    one.put("lost")
+    files.shorten_next_write(20)
+    files.fail("write", after=1, code=errno.ENOSPC)
+    with pytest.raises(StoreFailed):
+        one.journal.write()
+    one.kill()
+    again = run()
+    assert again.recovered.notes == []
+    assert again.tables.kv == {"ns": {"kept": "v"}}
 
 
 def test_a_write_cut_short_by_a_full_disk_is_cut_off_at_the_next_start(
@@ -205,8 +277,10 @@ def test_a_write_cut_short_by_a_full_disk_is_cut_off_at_the_next_start(
     one.put("lost")
     files.shorten_next_write(20)
     files.fail("write", after=1, code=errno.ENOSPC)
-    with pytest.raises(StoreFailed):
+    files.fail("truncate")
+    with pytest.raises(StoreFailed, match="could not be cut back"):
         one.journal.write()
+    assert not one.journal.resume()
     one.journal.close()
     again = run()
     assert again.tables.kv == {"ns": {"kept": "v"}}

@@ -1,4 +1,4 @@
-"""Removing the oldest segments: what both engines promise, and what the native one does to files."""
+"""Removing the oldest segments: what both engines promise, what the native one does to files."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from pyromq.errors import StoreFailed
 from pyromq.store.engine import Boundary, Engine, LogSegment, ReadStatus
 from pyromq.units import LogOffset, QueueOffset
-from tests.support.engines import ENGINE_KINDS, open_engine, put, put_batch, batch, read
+from tests.support.engines import ENGINE_KINDS, batch, open_engine, put, put_batch, read
 
 SEGMENT_SIZE = 64 << 10
 NOW = 1_700_000_000_000

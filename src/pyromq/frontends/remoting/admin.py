@@ -1,4 +1,5 @@
-"""Rows that administer a broker: codes 17, 18, 21, 28, 200, 201, 207, 215, 225, 300, 305, 351, 352.
+"""Rows that administer a broker: codes 17, 18, 21, 28, 200, 201, 207, 215, 225, 300, 305, 306, 329,
+351, 352.
 
 Source: AdminBrokerProcessor of org.apache.rocketmq.broker 5.5.0.
 """
@@ -72,6 +73,8 @@ class AdminRows:
             (RequestCode.DELETE_SUBSCRIPTIONGROUP, self.delete_group),
             (RequestCode.QUERY_TOPIC_CONSUME_BY_WHO, self.groups_of_topic),
             (RequestCode.GET_BROKER_RUNTIME_INFO, self.runtime_info),
+            (RequestCode.DELETE_EXPIRED_COMMITLOG, self.remove_expired_files),
+            (RequestCode.CLEAN_EXPIRED_CONSUMEQUEUE, self.clean_queue_files),
         ]
 
     # ── topics ──────────────────────────────────────────────────────────────────────────────────
@@ -164,6 +167,16 @@ class AdminRows:
     def runtime_info(self, caller: Caller, header: None, command: Command) -> Answer:
         del caller, header, command
         return Answer(body=encode_kv_table(dict(self._broker.runtime_info())))
+
+    def remove_expired_files(self, caller: Caller, header: None, command: Command) -> Answer:
+        del caller, header, command
+        self._broker.remove_expired_files()
+        return DONE
+
+    def clean_queue_files(self, caller: Caller, header: None, command: Command) -> Answer:
+        del caller, header, command
+        self._broker.clean_queue_files()
+        return DONE
 
 
 __all__ = ["AdminRows", "BrokerAdmin"]

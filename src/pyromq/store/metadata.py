@@ -20,15 +20,16 @@ from pyromq.clock import Clock
 from pyromq.domain.group import GroupConfig
 from pyromq.domain.topic import TopicConfig
 from pyromq.domain.version import DataVersion
-from pyromq.errors import StartFailed, StoreDamaged, StoreFailed
+from pyromq.errors import StartFailed, StoreFailed
 from pyromq.store import changes, projection
 from pyromq.store.changes import AnyChange, Change
 from pyromq.store.files import Files
+from pyromq.store.handover import take_projection
 from pyromq.store.journal import Journal, JournalPositions, begin_generation
 from pyromq.store.journal_thread import CallOnLoop
 from pyromq.store.memory_journal import MemoryJournal
 from pyromq.store.projection import BROKER_FILES, NAMESRV_FILES, ProjectedFile
-from pyromq.store.recovery import Recovered, recover
+from pyromq.store.recovery import recover
 from pyromq.store.tables import Tables, offset_key, split_key
 from pyromq.units import SECOND_MS
 
@@ -139,7 +140,7 @@ class Metadata:
     ) -> Metadata:
         try:
             recovered = recover(root / FOLDER, files)
-            taken, stale = _take_projection(root, projected, files, recovered)
+            taken, stale = take_projection(root, projected, files, recovered, clock.now_ms())
             if recovered is None:
                 tables = _new_tables(clock)
                 for change in taken:
@@ -231,6 +232,8 @@ class Metadata:
         if failure is not None:
             raise StoreFailed(failure)
         key = offset_key(topic, group)
+        if self.tables.shown:
+            self.tables.note_offsets(key, (queue_id,))
         committed = self.tables.offsets.get(key)
         if committed is None:
             committed = self.tables.offsets[key] = {}
@@ -375,9 +378,11 @@ class Metadata:
         path = self._root / file.name
         if file.name in self._uncertain_files:
             await self._learn_digest(file)
-        data = await asyncio.to_thread(file.encode, self.tables.copy(*file.shows))
+        copied = self.tables.copy(*file.shows)
+        data = await asyncio.to_thread(file.encode, copied)
         digest = projection.digest_of(data)
-        sequence = self._change(changes.Projected(file.name, digest))
+        since = self.tables.changed_since(file.name, copied)
+        sequence = self._change(changes.Projected(file.name, digest, since))
         self.write()
         await self._journal.durable(sequence)
         try:
@@ -386,6 +391,8 @@ class Metadata:
             _log.error("%s cannot be written: %s", path, error.strerror)
             self._changed_files.add(file.name)
             self._uncertain_files.add(file.name)
+        else:
+            self._change(changes.Projected(file.name, digest))
 
     async def _learn_digest(self, file: ProjectedFile) -> None:
         """After a failure: makes sure that what lies there now, if it is ours, stays known as ours
@@ -420,42 +427,6 @@ def _new_tables(clock: Clock) -> Tables:
         offsets_version=version,
         delay_offsets_version=version,
     )
-
-
-def _take_projection(
-    root: Path,
-    projected: tuple[ProjectedFile, ...],
-    files: Files,
-    recovered: Recovered | None,
-) -> tuple[list[AnyChange], set[str]]:
-    """Changes that follow from files not written by us, and files to be written anew."""
-    taken: list[AnyChange] = []
-    stale: set[str] = set()
-    for note in recovered.notes if recovered else ():
-        _log.warning("metadata recovery: %s", note)
-    for file in projected:
-        known = recovered.tables.projected.get(file.name, []) if recovered else []
-        found, unreadable = projection.find(files, root, file, known)
-        if found is None and unreadable and recovered is None:
-            raise StoreDamaged(
-                f"the metadata file {unreadable[0]} cannot be read, and there is neither a .bak "
-                f"that can nor a journal; nothing was changed. "
-                f"To repair it: pyromq store repair {root}"
-            )
-        for path in unreadable:
-            _log.warning("metadata recovery: %s was cut short and is not used", path)
-        if found is not None and found.change is not None:
-            if recovered is not None:
-                _log.warning(
-                    "%s was changed by another program: it replaces what the journal holds",
-                    root / file.name,
-                )
-            taken.append(found.change)
-        if found is not None and found.digest not in known[-1:]:
-            taken.append(changes.Projected(file.name, found.digest))
-        if found is None or unreadable or (known and found.digest != known[-1]):
-            stale.add(file.name)
-    return taken, stale
 
 
 __all__ = ["FOLDER", "OFFSET_VERSION_STEP", "PROJECTION_INTERVAL_MS", "Metadata"]

@@ -30,6 +30,7 @@ from pyromq.store.journal_thread import CallOnLoop
 from pyromq.store.memory_journal import MemoryJournal
 from pyromq.store.projection import BROKER_FILES, NAMESRV_FILES, ProjectedFile
 from pyromq.store.recovery import recover
+from pyromq.store.shown import Shown
 from pyromq.store.tables import Tables, offset_key, split_key
 from pyromq.units import SECOND_MS
 
@@ -104,6 +105,8 @@ class Metadata:
         self._changed_files: set[str] = set()
         self._uncertain_files: set[str] = set()
         """Files whose last writing failed: the old content or the new may lie there."""
+        self._in_place: dict[str, tuple[int, int, int] | None] = {}
+        """What lies in the place of each file, as we left it or found it at start."""
         self._projection_lock = asyncio.Lock()
         self._is_stopping = asyncio.Event()
         self._projection_task: asyncio.Task[None] | None = None
@@ -145,6 +148,8 @@ class Metadata:
                 tables = _new_tables(clock)
                 for change in taken:
                     tables.apply(change)
+                for name in stale:  # there is no such file, so it shows nothing
+                    tables.shown.setdefault(name, [Shown()])
                 recovered = begin_generation(root / FOLDER, files, 1, tables, 0)
                 taken = []
             elif recovered.is_snapshot_lost:
@@ -165,6 +170,9 @@ class Metadata:
         except (OSError, StoreFailed) as error:
             raise StartFailed(f"metadata under {root} cannot be opened: {error}") from error
         metadata._changed_files = stale
+        metadata._in_place = {
+            file.name: metadata._files.identity(root / file.name) for file in projected
+        }
         return metadata
 
     def start(self, call_on_loop: CallOnLoop) -> None:
@@ -366,8 +374,15 @@ class Metadata:
 
     async def project(self) -> None:
         """Writes every file whose table has changed. A file that cannot be written is logged and
-        tried again with the next round; the journal holds all of it."""
+        tried again with the next round; the journal holds all of it.
+
+        Also a file that somebody else has written meanwhile: an Apache broker does so although the
+        store's lock refuses it, with what it had read.
+        """
         async with self._projection_lock:
+            for name in await asyncio.to_thread(self._replaced_files):
+                _log.warning("%s was written by another program; it is written anew", name)
+                self._changed_files.add(name)
             for file in self._projected:
                 if file.name in self._changed_files:
                     self._changed_files.discard(file.name)
@@ -392,7 +407,18 @@ class Metadata:
             self._changed_files.add(file.name)
             self._uncertain_files.add(file.name)
         else:
+            self._in_place[file.name] = self._files.identity(path)
             self._change(changes.Projected(file.name, digest))
+
+    def _replaced_files(self) -> list[str]:
+        assert self._root is not None or not self._in_place
+        return [
+            name
+            for name, identity in self._in_place.items()
+            if self._root is not None
+            and name not in self._uncertain_files
+            and self._files.identity(self._root / name) != identity
+        ]
 
     async def _learn_digest(self, file: ProjectedFile) -> None:
         """After a failure: makes sure that what lies there now, if it is ours, stays known as ours

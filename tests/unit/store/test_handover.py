@@ -20,6 +20,7 @@ from pyromq.domain.topic import TopicConfig
 from pyromq.store.handover import merged_offsets
 from pyromq.store.metadata import FOLDER, Metadata
 from pyromq.store.projection import DELAY_OFFSETS, GROUPS, OFFSETS, TOPICS
+from pyromq.store.tables import Tables
 from tests.support.clock import ManualClock
 from tests.support.faulty_files import FaultyFiles
 
@@ -208,7 +209,9 @@ async def test_changes_while_a_content_is_made_are_not_taken_for_shown(
 
     def slowly(function: Callable[..., object], *arguments: object) -> object:
         result = function(*arguments)
-        if not copies:  # made of what was copied before
+        if (
+            arguments and isinstance(arguments[0], Tables) and not copies
+        ):  # made of what was copied before
             copies.append(result)
             metadata.put_topic(topic("meanwhile"))
             metadata.put_topic(topic("t", 7))
@@ -227,6 +230,38 @@ async def test_changes_while_a_content_is_made_are_not_taken_for_shown(
     tables = shared.open().tables
     assert sorted(tables.topics) == ["late", "meanwhile", "t", "theirs", "u"]
     assert tables.topics["t"].read_queue_nums == 7
+
+
+async def test_a_store_that_was_never_shown_keeps_all_of_it(shared: Shared) -> None:
+    """Apache's broker may have written its first files beside a broker of ours that runs."""
+    metadata = started(shared.open())
+    metadata.put_topic(topic("t"))
+    metadata.commit_offset("g", "t", 0, 10)
+    (shared.root / "config").mkdir()
+    await shared.other(lambda other: other.put_topic(topic("theirs")))
+    shared.killed(metadata)
+    tables = shared.open().tables
+    assert sorted(tables.topics) == ["t", "theirs"]
+    assert tables.offset("g", "t", 0) == 10
+
+
+async def test_a_file_written_beside_a_running_broker_is_written_anew_at_once(
+    shared: Shared,
+) -> None:
+    """An Apache broker that the lock refuses leaves what it had read; a clean stop must not."""
+    metadata = await projected(shared)
+    old = {path: path.read_text() for path in (shared.root / "config").glob("*.json")}
+    metadata.put_topic(topic("late"))
+    metadata.put_group(GroupConfig(group_name="late"))
+    metadata.commit_offset("g", "t", 0, 99)
+    await metadata.project()
+    for path, text in old.items():
+        path.write_text(text + " ")
+    await metadata.stop()
+    tables = shared.open().tables
+    assert "late" in tables.topics
+    assert "late" in tables.groups
+    assert tables.offset("g", "t", 0) == 99
 
 
 async def test_a_second_kill_before_any_new_content_loses_nothing_either(shared: Shared) -> None:

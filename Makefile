@@ -5,7 +5,7 @@ UV = $(shell command -v uv 2>/dev/null || echo .tools/bin/uv)
 PY = .venv/bin/python
 ARGS ?=
 
-.PHONY: run test build style types unit foreign crash fuzz wheel differential bench clean
+.PHONY: run test build style types unit foreign crash fuzz wheel differential interop-campaign metadata-campaign bench clean
 
 run: ## builds what is missing and serves: name server and broker in one process
 	@tools/setup.sh run
@@ -31,6 +31,18 @@ differential: ## the same client programs against a live Apache server and ours:
 	@$(UV) sync --quiet
 	@$(PY) -m pytest -q -m differential --timeout 300 --peer apache tests/integration
 	@$(PY) -m pytest -q -m differential --timeout 300 tests/integration
+
+interop-campaign: ## the store back and forth between ours and Apache's, ROUNDS= times
+	@tools/setup.sh test
+	@$(UV) sync --quiet
+	@PYROMQ_INTEROP_ROUNDS=$(or $(ROUNDS),30) PYROMQ_LEDGER=tests/ledger.tsv \
+		$(PY) -m pytest -q -rA -k campaign tests/integration/test_store_hand_overs.py
+
+metadata-campaign: ## MUTATIONS= damages of the metadata's files, each followed by a start
+	@tools/setup.sh run
+	@$(UV) sync --quiet
+	@PYROMQ_METADATA_MUTATIONS=$(or $(MUTATIONS),5000) PYROMQ_LEDGER=tests/ledger.tsv \
+		$(PY) -m pytest -q -rA --timeout 3600 tests/crash/test_metadata_damage.py
 
 bench: ## the native load generator against our broker; ARGS="--servers pyromq,apache" for both sides
 	@tools/setup.sh run

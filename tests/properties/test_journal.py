@@ -20,6 +20,7 @@ from pyromq.store.journal import Journal, begin_generation, write_snapshot
 from pyromq.store.metadata import Metadata
 from pyromq.store.projection import BROKER_FILES, NAMESRV_FILES
 from pyromq.store.recovery import journal_path, recover, snapshot_path
+from pyromq.store.shown import Shown
 from pyromq.store.tables import Tables
 from tests.support.clock import ManualClock
 from tests.support.faulty_files import FaultyFiles
@@ -49,6 +50,9 @@ GROUPS = st.builds(
     subscription_data_set=st.none() | st.just([{"topic": "a", "subString": "*"}]),
 )
 
+FILES = st.sampled_from([file.name for file in BROKER_FILES])
+DIGESTS = st.sampled_from([bytes([n]) * 32 for n in range(5)])
+
 CHANGES = st.one_of(
     st.builds(changes.TopicPut, TOPICS, VERSIONS),
     st.builds(changes.TopicDeleted, NAMES, VERSIONS),
@@ -65,7 +69,7 @@ CHANGES = st.one_of(
     st.builds(changes.DelayOffsetsMoved, QUEUES, VERSIONS),
     st.builds(changes.KvPut, NAMES, NAMES, TEXTS),
     st.builds(changes.KvDeleted, NAMES, NAMES),
-    st.builds(changes.Projected, NAMES, st.binary(min_size=32, max_size=32)),
+    st.builds(changes.Projected, FILES, DIGESTS, st.none() | st.builds(Shown)),
 )
 TURNS = st.lists(st.lists(CHANGES, max_size=4), max_size=6)
 
@@ -250,6 +254,7 @@ def test_the_projection_taken_back_gives_the_same_tables(
         tables.apply(change)
     tables.unknown_topics = {n: f for n, f in unknown.items() if n in tables.topics and f}
     tables.projected = {}
+    tables.shown = {}
     tables.resets = {}
     tables.doomed_topics = {}
     tables.offsets = {key: queues for key, queues in tables.offsets.items() if queues}

@@ -14,6 +14,7 @@ import msgspec
 from pyromq.domain.group import GroupConfig
 from pyromq.domain.topic import TopicConfig
 from pyromq.domain.version import DataVersion
+from pyromq.store.shown import Shown
 
 Fields: TypeAlias = dict[str, Any]
 """Members of a config/*.json that this version does not know and hands on."""
@@ -165,13 +166,15 @@ class KvTaken(Change, frozen=True, tag="kv-taken"):
 
 
 class Projected(Change, frozen=True, tag="projected"):
-    """A file of the projection is about to get (or has been found with) this content.
+    """A file of the projection is about to get this content, or has it.
 
     Durable before the file is renamed into its place: what we wrote is always known as ours.
     """
 
     file: str
     digest: bytes
+    since: Shown | None = None
+    """About to get: the entries that have changed while the content was made. None: it has it."""
 
 
 class Opened(Change, frozen=True, tag="opened"):

@@ -19,6 +19,15 @@ class Files:
     def exists(self, path: Path) -> bool:
         return path.exists()
 
+    def identity(self, path: Path) -> tuple[int, int, int] | None:
+        """Differs once another program has put something in the file's place or into it; None if
+        there is no file."""
+        try:
+            found = path.stat()
+        except FileNotFoundError:
+            return None
+        return found.st_ino, found.st_size, found.st_mtime_ns
+
     def names(self, directory: Path) -> list[str]:
         """Names of the folder's files; none if there is no such folder."""
         return sorted(path.name for path in directory.iterdir()) if directory.is_dir() else []

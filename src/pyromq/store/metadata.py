@@ -20,15 +20,17 @@ from pyromq.clock import Clock
 from pyromq.domain.group import GroupConfig
 from pyromq.domain.topic import TopicConfig
 from pyromq.domain.version import DataVersion
-from pyromq.errors import StartFailed, StoreDamaged, StoreFailed
+from pyromq.errors import StartFailed, StoreFailed
 from pyromq.store import changes, projection
 from pyromq.store.changes import AnyChange, Change
 from pyromq.store.files import Files
+from pyromq.store.handover import take_projection
 from pyromq.store.journal import Journal, JournalPositions, begin_generation
 from pyromq.store.journal_thread import CallOnLoop
 from pyromq.store.memory_journal import MemoryJournal
 from pyromq.store.projection import BROKER_FILES, NAMESRV_FILES, ProjectedFile
-from pyromq.store.recovery import Recovered, recover
+from pyromq.store.recovery import recover
+from pyromq.store.shown import Shown
 from pyromq.store.tables import Tables, offset_key, split_key
 from pyromq.units import SECOND_MS
 
@@ -105,6 +107,8 @@ class Metadata:
         self._changed_files: set[str] = set()
         self._uncertain_files: set[str] = set()
         """Files whose last writing failed: the old content or the new may lie there."""
+        self._in_place: dict[str, tuple[int, int, int] | None] = {}
+        """What lies in the place of each file, as we left it or found it at start."""
         self._projection_lock = asyncio.Lock()
         self._is_stopping = asyncio.Event()
         self._projection_task: asyncio.Task[None] | None = None
@@ -141,11 +145,13 @@ class Metadata:
     ) -> Metadata:
         try:
             recovered = recover(root / FOLDER, files)
-            taken, stale = _take_projection(root, projected, files, recovered)
+            taken, stale = take_projection(root, projected, files, recovered, clock.now_ms())
             if recovered is None:
                 tables = _new_tables(clock)
                 for change in taken:
                     tables.apply(change)
+                for name in stale:  # there is no such file, so it shows nothing
+                    tables.shown.setdefault(name, [Shown()])
                 recovered = begin_generation(root / FOLDER, files, 1, tables, 0)
                 taken = []
             elif recovered.is_snapshot_lost:
@@ -166,6 +172,9 @@ class Metadata:
         except (OSError, StoreFailed) as error:
             raise StartFailed(f"metadata under {root} cannot be opened: {error}") from error
         metadata._changed_files = stale
+        metadata._in_place = {
+            file.name: metadata._files.identity(root / file.name) for file in projected
+        }
         return metadata
 
     def start(self, call_on_loop: CallOnLoop) -> None:
@@ -233,6 +242,8 @@ class Metadata:
         if failure is not None:
             raise StoreFailed(failure)
         key = offset_key(topic, group)
+        if self.tables.shown:
+            self.tables.note_offsets(key, (queue_id,))
         committed = self.tables.offsets.get(key)
         if committed is None:
             committed = self.tables.offsets[key] = {}
@@ -373,8 +384,15 @@ class Metadata:
 
     async def project(self) -> None:
         """Writes every file whose table has changed. A file that cannot be written is logged and
-        tried again with the next round; the journal holds all of it."""
+        tried again with the next round; the journal holds all of it.
+
+        Also a file that somebody else has written meanwhile: an Apache broker does so although the
+        store's lock refuses it, with what it had read.
+        """
         async with self._projection_lock:
+            for name in await asyncio.to_thread(self._replaced_files):
+                _log.warning("%s was written by another program; it is written anew", name)
+                self._changed_files.add(name)
             for file in self._projected:
                 if file.name in self._changed_files:
                     self._changed_files.discard(file.name)
@@ -389,9 +407,11 @@ class Metadata:
         path = self._root / file.name
         if file.name in self._uncertain_files:
             await self._learn_digest(file)
-        data = await asyncio.to_thread(file.encode, self.tables.copy(*file.shows))
+        copied = self.tables.copy(*file.shows)
+        data = await asyncio.to_thread(file.encode, copied)
         digest = projection.digest_of(data)
-        sequence = self._change(changes.Projected(file.name, digest))
+        since = self.tables.changed_since(file.name, copied)
+        sequence = self._change(changes.Projected(file.name, digest, since))
         self.write()
         await self._journal.durable(sequence)
         try:
@@ -400,6 +420,19 @@ class Metadata:
             _log.error("%s cannot be written: %s", path, error.strerror)
             self._changed_files.add(file.name)
             self._uncertain_files.add(file.name)
+        else:
+            self._in_place[file.name] = self._files.identity(path)
+            self._change(changes.Projected(file.name, digest))
+
+    def _replaced_files(self) -> list[str]:
+        assert self._root is not None or not self._in_place
+        return [
+            name
+            for name, identity in self._in_place.items()
+            if self._root is not None
+            and name not in self._uncertain_files
+            and self._files.identity(self._root / name) != identity
+        ]
 
     async def _learn_digest(self, file: ProjectedFile) -> None:
         """After a failure: makes sure that what lies there now, if it is ours, stays known as ours
@@ -436,42 +469,6 @@ def _new_tables(clock: Clock) -> Tables:
         offsets_version=version,
         delay_offsets_version=version,
     )
-
-
-def _take_projection(
-    root: Path,
-    projected: tuple[ProjectedFile, ...],
-    files: Files,
-    recovered: Recovered | None,
-) -> tuple[list[AnyChange], set[str]]:
-    """Changes that follow from files not written by us, and files to be written anew."""
-    taken: list[AnyChange] = []
-    stale: set[str] = set()
-    for note in recovered.notes if recovered else ():
-        _log.warning("metadata recovery: %s", note)
-    for file in projected:
-        known = recovered.tables.projected.get(file.name, []) if recovered else []
-        found, unreadable = projection.find(files, root, file, known)
-        if found is None and unreadable and recovered is None:
-            raise StoreDamaged(
-                f"the metadata file {unreadable[0]} cannot be read, and there is neither a .bak "
-                f"that can nor a journal; nothing was changed. "
-                f"To repair it: pyromq store repair {root}"
-            )
-        for path in unreadable:
-            _log.warning("metadata recovery: %s was cut short and is not used", path)
-        if found is not None and found.change is not None:
-            if recovered is not None:
-                _log.warning(
-                    "%s was changed by another program: it replaces what the journal holds",
-                    root / file.name,
-                )
-            taken.append(found.change)
-        if found is not None and found.digest not in known[-1:]:
-            taken.append(changes.Projected(file.name, found.digest))
-        if found is None or unreadable or (known and found.digest != known[-1]):
-            stale.add(file.name)
-    return taken, stale
 
 
 __all__ = ["FOLDER", "OFFSET_VERSION_STEP", "PROJECTION_INTERVAL_MS", "Metadata"]

@@ -4,8 +4,9 @@ The journal is the truth; these files are written so that Apache's broker can be
 directory, and read back only where they are the newer truth. Whose a file is, its digest tells:
 before a file of ours comes into its place, its digest is durable in the journal. At start
 
-- content whose digest we know is ours, however old: the journal wins;
-- readable content we do not know was written by Apache's broker (or by a person): it wins, whole;
+- content whose digest we know is ours: the journal wins; unless we had newer content in its place;
+- readable content we do not know was written by Apache's broker (or by a person): it wins, but for
+  entries we had changed after the content that was read there (`handover`);
 - unreadable content is a write that was cut short: its .bak is looked at the same way, and if that
   says nothing either, the journal wins.
 
@@ -31,15 +32,10 @@ from pyromq.domain.version import DataVersion
 from pyromq.store import changes
 from pyromq.store.changes import AnyChange, Fields
 from pyromq.store.files import Files, replace_file
+from pyromq.store.shown import DELAY_OFFSETS, GROUPS, KV, OFFSETS, TOPICS
 from pyromq.store.tables import Tables, split_key
 from pyromq.units import MIB
 from pyromq.wire import dialect
-
-TOPICS: Final = "config/topics.json"
-GROUPS: Final = "config/subscriptionGroup.json"
-OFFSETS: Final = "config/consumerOffset.json"
-DELAY_OFFSETS: Final = "config/delayOffset.json"
-KV: Final = "kvConfig.json"
 
 _SIZE_MAX: Final = 512 * MIB
 """A table of millions of queues stays below; more is not such a file."""
@@ -90,9 +86,17 @@ def write_projection(files: Files, path: Path, data: bytes) -> None:
 
 
 def find(
-    files: Files, root: Path, file: ProjectedFile, known: list[bytes]
+    files: Files,
+    root: Path,
+    file: ProjectedFile,
+    known: list[bytes],
+    in_place: list[bytes] | None = None,
 ) -> tuple[Found | None, list[Path]]:
-    """The newest content that can be read, from the file or its .bak, and what could not be."""
+    """The newest content that can be read, from the file or its .bak, and what could not be.
+
+    `known` are digests of what we wrote last, `in_place` those that we may have left in the file
+    itself (all of them unless told): an older one there was put back by somebody else.
+    """
     unreadable: list[Path] = []
     path = root / file.name
     for candidate in (path, backup_path(path)):
@@ -101,7 +105,8 @@ def find(
         try:
             data = files.read(candidate)
             digest = digest_of(data)
-            if digest in known:
+            is_backup = candidate != path
+            if digest in (known if is_backup or in_place is None else in_place):
                 return Found(digest, None), unreadable
             change = file.take(_members(data))
             msgspec.msgpack.encode(change)

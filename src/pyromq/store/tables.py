@@ -8,8 +8,8 @@ KVConfigManager.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from typing import Any, Final
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Final, TypeVar
 
 import msgspec
 
@@ -18,6 +18,10 @@ from pyromq.domain.topic import TopicConfig
 from pyromq.domain.version import DataVersion
 from pyromq.store import changes
 from pyromq.store.changes import AnyChange, Fields
+from pyromq.store.shown import DELAY_OFFSETS, GROUPS, OFFSETS, SHOWN_KEPT, TOPICS, Shown
+
+KeyT = TypeVar("KeyT")
+ValueT = TypeVar("ValueT")
 
 KEY_SEPARATOR: Final = "@"
 DIGESTS_KEPT: Final = 3
@@ -58,6 +62,9 @@ class Tables(msgspec.Struct, kw_only=True):
     unknown_kv: dict[str, Fields] = msgspec.field(default_factory=dict)
     projected: dict[str, list[bytes]] = msgspec.field(default_factory=dict)
     """File of the projection → digests of what we wrote last, the newest at the end."""
+    shown: dict[str, list[Shown]] = msgspec.field(default_factory=dict)
+    """File of the projection → contents that may lie in its place, the newest at the end. None:
+    not known what the file shows."""
 
     def offset(self, group: str, topic: str, queue_id: int) -> int:
         """Committed offset, −1 if there is none."""
@@ -89,10 +96,16 @@ class Tables(msgspec.Struct, kw_only=True):
         for name in names or self.__struct_fields__:
             value = getattr(self, name)
             setattr(copied, name, _copied(value) if isinstance(value, dict) else value)
+        copied.shown = {
+            file: [content.copy() for content in contents]
+            for file, contents in copied.shown.items()
+        }
         return copied
 
     def apply(self, change: AnyChange) -> None:
         """Makes one change. Depends on nothing but the tables and the change."""
+        if self.shown:
+            self._note_shown(change)
         match change:
             case changes.OffsetsCommitted(offsets, version):
                 for key, committed in offsets.items():
@@ -181,11 +194,91 @@ class Tables(msgspec.Struct, kw_only=True):
             case changes.KvTaken(kv, unknown):
                 self.kv = {namespace: dict(values) for namespace, values in kv.items()}
                 self.unknown_kv = unknown
-            case changes.Projected(file, digest):
+            case changes.Projected(file, digest, since):
+                self._show(file, digest, since)
                 known = [old for old in self.projected.get(file, []) if old != digest]
                 self.projected[file] = [*known, digest][-DIGESTS_KEPT:]
             case changes.Opened() | changes.Closed():
                 pass
+
+    # --- what the projection shows --------------------------------------------------------------
+
+    def _show(self, file: str, digest: bytes, since: Shown | None) -> None:
+        contents = self.shown.get(file, [])
+        if since is not None:
+            since = since.copy()
+            since.digest = digest
+            others = [content for content in contents if content.digest != digest]
+            self.shown[file] = [*others, since][-SHOWN_KEPT:]
+        elif digest in self.projected.get(file, []):
+            self.shown[file] = [content for content in contents if content.digest == digest]
+        else:
+            self.shown[file] = [*contents, Shown(digest=digest)][-SHOWN_KEPT:]
+
+    def _note_shown(self, change: AnyChange) -> None:
+        """Keeps what the files show of the entries that this change is about to change."""
+        match change:
+            case changes.OffsetsCommitted(offsets, _):
+                for key, queues in offsets.items():
+                    self.note_offsets(key, queues)
+            case changes.OffsetsDropped(keys):
+                for key in keys:
+                    self.note_offsets(key, self.offsets.get(key, ()))
+            case changes.OffsetsReset(key, offsets, _, _):
+                self.note_offsets(key, offsets)
+            case changes.TopicPut(TopicConfig(topic_name=topic), _) | changes.TopicDeleted(
+                topic, _
+            ):
+                for content in self.shown.get(TOPICS, ()):
+                    content.topics.setdefault(topic, self.topics.get(topic))
+            case changes.GroupPut(GroupConfig(group_name=group), _) | changes.GroupDeleted(
+                group, _
+            ):
+                for content in self.shown.get(GROUPS, ()):
+                    content.groups.setdefault(group, self.groups.get(group))
+            case changes.DelayOffsetsMoved(moved, _):
+                for content in self.shown.get(DELAY_OFFSETS, ()):
+                    for level in moved:
+                        content.delay_offsets.setdefault(level, self.delay_offsets.get(level))
+            case changes.TopicsTaken():
+                self.shown.pop(TOPICS, None)
+            case changes.GroupsTaken():
+                self.shown.pop(GROUPS, None)
+            case changes.OffsetsTaken():
+                self.shown.pop(OFFSETS, None)
+            case changes.DelayOffsetsTaken():
+                self.shown.pop(DELAY_OFFSETS, None)
+
+    def note_offsets(self, key: str, queue_ids: Iterable[int]) -> None:
+        """Offsets of these queues are about to be changed; also before a change by hand."""
+        contents = self.shown.get(OFFSETS)
+        if contents:
+            committed = self.offsets.get(key, {})
+            for content in contents:
+                seen = content.offsets.setdefault(key, {})
+                for queue_id in queue_ids:
+                    if queue_id not in seen:
+                        seen[queue_id] = committed.get(queue_id)
+
+    def changed_since(self, file: str, copied: Tables) -> Shown:
+        """What a content made of `copied` shows of the file's entries that differ by now."""
+        contents = self.shown.get(file)
+        newest = contents[-1] if contents else _everything(self, copied)
+        shown = Shown()
+        if file == TOPICS:
+            shown.topics = _older(newest.topics, copied.topics, self.topics)
+        elif file == GROUPS:
+            shown.groups = _older(newest.groups, copied.groups, self.groups)
+        elif file == DELAY_OFFSETS:
+            shown.delay_offsets = _older(
+                newest.delay_offsets, copied.delay_offsets, self.delay_offsets
+            )
+        elif file == OFFSETS:
+            for key, queues in newest.offsets.items():
+                now = self.offsets.get(key, {})
+                if older := _older(queues, copied.offsets.get(key, {}), now):
+                    shown.offsets[key] = older
+        return shown
 
     def _unmark(self, key: str, queue_ids: Iterable[int]) -> None:
         marks = self.resets.get(key, {})
@@ -193,6 +286,24 @@ class Tables(msgspec.Struct, kw_only=True):
             marks.pop(queue_id, None)
         if not marks:
             self.resets.pop(key, None)
+
+
+def _everything(*tables: Tables) -> Shown:
+    """All entries there are in one of the tables; the values do not matter."""
+    every = Shown()
+    for table in tables:
+        every.topics |= table.topics
+        every.groups |= table.groups
+        every.delay_offsets |= table.delay_offsets
+        for key, queues in table.offsets.items():
+            every.offsets.setdefault(key, {}).update(queues)
+    return every
+
+
+def _older(
+    keys: Iterable[KeyT], then: Mapping[KeyT, ValueT], now: Mapping[KeyT, ValueT]
+) -> dict[KeyT, ValueT | None]:
+    return {key: then.get(key) for key in keys if then.get(key) != now.get(key)}
 
 
 def _copied(table: dict[str, Any]) -> dict[str, Any]:

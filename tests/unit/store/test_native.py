@@ -36,6 +36,16 @@ def bodies(engine: NativeEngine, queue_id: int) -> list[bytes]:
     return found
 
 
+def test_a_clean_stop_does_not_miss_abort(tmp_path: Path) -> None:
+    """An Apache broker that our lock refused has removed it."""
+    engine = open_store(settings(tmp_path))
+    put(engine, body=b"kept")
+    engine.write()
+    (tmp_path / "abort").unlink()
+    engine.close()
+    assert bodies(open_store(settings(tmp_path)), 0) == [b"kept"]
+
+
 def test_a_clean_stop_keeps_everything_and_removes_abort(tmp_path: Path) -> None:
     engine = open_store(settings(tmp_path))
     assert (tmp_path / "abort").read_text() == str(os.getpid())

@@ -5,6 +5,7 @@
 //! reader has seen cannot be taken back by a failed write. The flusher only announces; commit itself
 //! moves when the caller's thread next comes by ([`State::collect`]).
 
+use std::io::ErrorKind;
 use std::os::fd::RawFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -325,8 +326,11 @@ impl Engine {
         let root = &self.settings().root;
         let abort = root.join("abort");
         let disk = &self.shared.disk;
-        disk.remove_file(&abort)
-            .map_err(|error| failed("remove", &abort, &error))?;
+        match disk.remove_file(&abort) {
+            // An Apache broker that this store's lock refused removes it on its way out.
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            removed => removed.map_err(|error| failed("remove", &abort, &error))?,
+        }
         disk.sync_dir(root)
             .map_err(|error| failed("sync", root, &error))
     }

@@ -45,7 +45,7 @@ def send(broker: str, number: int, *, delay: bool = False) -> Answer:
 
 def send_until_refused(broker: str, first: int) -> tuple[list[int], Answer]:
     """Messages from `first` on; those that were acknowledged, and the first refusal."""
-    acknowledged = []
+    acknowledged: list[int] = []
     while (answer := send(broker, first + len(acknowledged))).code == 0:
         acknowledged.append(first + len(acknowledged))
         assert len(acknowledged) < 10_000

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 
 import pytest
 
@@ -30,7 +31,7 @@ class Volume:
         self.space = DiskSpace(100 * GIB, (100 - percent) * GIB)
 
 
-def hand_with(volume: Volume, **store: object) -> BrokerInHand:
+def hand_with(volume: Volume, **store: Any) -> BrokerInHand:
     hand = BrokerInHand(
         store={"mapped_file_size_commit_log_bytes": SEGMENT_SIZE, **store},
         disk_space_of=lambda _root: volume.space,
@@ -169,7 +170,7 @@ def test_a_consumer_behind_the_new_beginning_is_told_where_it_is() -> None:
 # --- a full disk ---------------------------------------------------------------------------------
 
 
-def refused(hand: BrokerInHand, **changed: object) -> str:
+def refused(hand: BrokerInHand, **changed: Any) -> str:
     with pytest.raises(ServiceUnavailable) as caught:
         hand.send(**changed)
     return str(caught.value)

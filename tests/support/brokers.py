@@ -26,6 +26,7 @@ from pyromq.api import (
     SendResult,
 )
 from pyromq.broker import Broker
+from pyromq.broker.admin import DiskSpaceOf
 from pyromq.config import BrokerConfig, Settings, StoreConfig
 from pyromq.domain.group import ConsumerData
 from pyromq.domain.route import MessageQueue
@@ -168,11 +169,13 @@ class BrokerInHand:
         *,
         sync_flush: bool = False,
         store: dict[str, Any] | None = None,
+        disk_space_of: DiskSpaceOf | None = None,
         **broker: Any,
     ) -> None:
         """`broker` and `store` are attributes of BrokerConfig and StoreConfig."""
         self.clock = ManualClock()
         self._is_sync = sync_flush
+        self._disk_space_of = disk_space_of
         self.store_settings = Settings(StoreConfig(**(store or {})))
         self.settings = Settings(BrokerConfig(**broker))
         self.engine = MemoryEngine(
@@ -180,6 +183,7 @@ class BrokerInHand:
                 root="",
                 store_host=STORE_HOST,
                 sync_flush=sync_flush,
+                segment_size=self.store_settings.current.mapped_file_size_commit_log_bytes,
                 message_size_max=self.store_settings.current.max_message_size_bytes,
                 delay_levels_ms=self.store_settings.current.delay_levels_ms,
             )
@@ -211,6 +215,7 @@ class BrokerInHand:
             on_topics_changed=self.changed_topics.extend,
             random_below=self._random_below,
             unique_keys=UniqueKeys(STORE_HOST[:4], 4711, 0xCAFE, UTC),
+            disk_space_of=self._disk_space_of,
         )
         broker.add_peers(self.peers)
         turn.set_stages([self._noted(stage) for stage in broker.stages()])

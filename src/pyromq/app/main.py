@@ -5,11 +5,12 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from pyromq.errors import StartFailed
+from pyromq.errors import StartFailed, StoreFailed
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs one command; returns its exit code: 0, or what `StartFailed` says."""
+    """Runs one command; returns its exit code: 0, what `StartFailed` says, or 1 if the
+    disk refused what a clean stop writes."""
     from pyromq.app.options import NOT_BUILT, parse
 
     try:
@@ -23,6 +24,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except StartFailed as error:
         sys.stderr.write(f"pyromq: {error}\n")
         return error.exit_code
+    except StoreFailed as error:
+        sys.stderr.write(f"pyromq: not closed; the next start completes what is missing: {error}\n")
+        return 1
     return 0
 
 

@@ -7,6 +7,7 @@ The broker behind the door is real, its store is in memory.
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -16,6 +17,7 @@ from pyromq.wire.remoting.frame import Command, SerializeType, encode
 from tests.support.broker_door import BrokerDoor, Client, pull_ext, send_ext
 from tests.support.brokers import batch, caller, heartbeat, properties
 
+VECTORS = Path(__file__).parents[3] / "vectors" / "remoting"
 FAQ = "\nSee https://rocketmq.apache.org/docs/bestPractice/06FAQ for further details."
 HEARTBEAT = (
     b'{"clientID":"10.0.0.99@22334#1","consumerDataSet":[{"consumeFromWhere":'
@@ -266,6 +268,19 @@ def test_a_topic_is_created_shown_and_deleted(client: Client) -> None:
     assert b'"Orders"' in everything.body
     assert client.ask(215, {"topic": "Orders"}).code == 0
     assert client.ask(351, {"topic": "Orders"}).code == 17
+
+
+def test_removing_old_files_is_answered_as_apache_does(it: BrokerDoor, client: Client) -> None:
+    for code, name in (
+        (329, "mqadmin-329-delete_expired_commitlog"),
+        (306, "mqadmin-306-clean_expired_consumequeue"),
+    ):
+        recorded = json.loads((VECTORS / f"{name}.answer.json").read_text())
+        answer = client.ask(code)
+        assert (answer.code, answer.remark) == (recorded["code"], recorded["remark"])
+        assert (len(answer.body), answer.ext) == (recorded["body_size"], {})
+    it.hand.advance(0)
+    assert it.hand.engine.log_min() == 0  # nothing was old
 
 
 def test_several_topics_are_created_at_once(client: Client) -> None:

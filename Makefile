@@ -5,7 +5,7 @@ UV = $(shell command -v uv 2>/dev/null || echo .tools/bin/uv)
 PY = .venv/bin/python
 ARGS ?=
 
-.PHONY: run test build style types unit foreign crash fuzz wheel differential bench clean
+.PHONY: run test build style types unit foreign crash fuzz wheel differential kill bench clean
 
 run: ## builds what is missing and serves: name server and broker in one process
 	@tools/setup.sh run
@@ -31,6 +31,14 @@ differential: ## the same client programs against a live Apache server and ours:
 	@$(UV) sync --quiet
 	@$(PY) -m pytest -q -m differential --timeout 300 --peer apache tests/integration
 	@$(PY) -m pytest -q -m differential --timeout 300 tests/integration
+
+CYCLES ?= 300
+SEED ?= 1
+
+kill: ## so many kill -9 under load, every rule checked; appends to tests/ledger.tsv
+	@tools/setup.sh run
+	@$(UV) sync --quiet
+	@$(PY) -m tools.campaign kill --cycles $(CYCLES) --seed $(SEED)
 
 bench: ## the native load generator against our broker; ARGS="--servers pyromq,apache" for both sides
 	@tools/setup.sh run

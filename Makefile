@@ -5,7 +5,7 @@ UV = $(shell command -v uv 2>/dev/null || echo .tools/bin/uv)
 PY = .venv/bin/python
 ARGS ?=
 
-.PHONY: run test build style types unit foreign crash fuzz wheel differential kill bench clean
+.PHONY: run test build style types unit foreign crash fuzz wheel differential kill eio bench clean
 
 run: ## builds what is missing and serves: name server and broker in one process
 	@tools/setup.sh run
@@ -39,6 +39,11 @@ kill: ## so many kill -9 under load, every rule checked; appends to tests/ledger
 	@tools/setup.sh run
 	@$(UV) sync --quiet
 	@$(PY) -m tools.campaign kill --cycles $(CYCLES) --seed $(SEED)
+
+eio: ## EIO at CYCLES random points of a busy broker's system calls; appends to tests/ledger.tsv
+	@tools/setup.sh test
+	@$(UV) sync --quiet
+	@$(PY) -m tools.campaign eio --cycles $(CYCLES) --seed $(SEED)
 
 bench: ## the native load generator against our broker; ARGS="--servers pyromq,apache" for both sides
 	@tools/setup.sh run

@@ -9,14 +9,17 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import itertools
 import random
 import sys
 import tempfile
 import time
 from pathlib import Path
 
-from tests.support import ledger
+from tests.support import disk_error_run, ledger
+from tests.support.disk_error_run import acknowledged_count, any_injection
 from tests.support.kill_run import KILLS_PER_RUN, MODES, run
+from tests.support.strace import why_impossible
 
 
 def kill(cycles: int, seed: int) -> int:
@@ -38,7 +41,37 @@ def kill(cycles: int, seed: int) -> int:
     return failures
 
 
-CAMPAIGNS = {"kill": kill}
+def eio(cycles: int, seed: int) -> int:
+    """EIO at so many points that were really hit; the number of points with a fault of ours."""
+    reason = why_impossible()
+    if reason is not None:
+        raise SystemExit(f"NO EIO CAMPAIGN HERE: {reason}")
+    chance = random.Random(seed)
+    hit, failures, began = 0, 0, time.monotonic()
+    for number in itertools.count():
+        if hit == cycles:
+            break
+        injection, mode = any_injection(chance), MODES[number % len(MODES)]
+        with tempfile.TemporaryDirectory(prefix="pyromq-eio-") as directory:
+            root = Path(directory) / "store"
+            result = asyncio.run(disk_error_run.run(root, mode, injection, chance))
+        if not result.was_hit:
+            continue
+        hit += 1
+        faults = result.faults()
+        failures += bool(faults)
+        print(
+            f"{hit} {mode} {injection}: {acknowledged_count(result.history)} acknowledged, "
+            f"then {result.probe.code} {result.probe.remark}; {time.monotonic() - began:.0f} s",
+            flush=True,
+        )
+        for fault in faults[:20]:
+            print(f"  {fault}", flush=True)
+    ledger.enter("eio", seed, hit, failures)
+    return failures
+
+
+CAMPAIGNS = {"kill": kill, "eio": eio}
 
 
 def main() -> int:

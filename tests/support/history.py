@@ -65,8 +65,8 @@ UNKNOWN_CODES = frozenset(
         ResponseCode.FLUSH_SLAVE_TIMEOUT,
     }
 )
-STORE_FAILED = "the store failed"
-"""A remark that begins so: the disk refused something after the call had begun to be carried out.
+IN_FLIGHT_FAILURES = ("the store failed", "the metadata journal failed")
+"""Remarks that begin so: the disk refused something after the call had begun to be carried out.
 The bytes may be in the file, so that such a call is unknown whatever its code."""
 
 
@@ -74,7 +74,7 @@ def outcome_of(code: int, remark: str | None) -> Outcome:
     """What an answer's code and remark promise."""
     if code == ResponseCode.SUCCESS:
         return Outcome.OK
-    if code in UNKNOWN_CODES or (remark or "").startswith(STORE_FAILED):
+    if code in UNKNOWN_CODES or (remark or "").startswith(IN_FLIGHT_FAILURES):
         return Outcome.UNKNOWN
     return Outcome.REFUSED
 

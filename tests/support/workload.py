@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
-from collections.abc import AsyncIterator, Coroutine, Sequence
+from collections.abc import AsyncIterator, Coroutine, Iterable, Sequence
 from typing import Any, Final
 
 from pyromq.client import RemotingClient
@@ -61,13 +61,19 @@ _PULL_FLAGS: Final = 2 | 4
 class Workload:
     """All clients of one run. `moved` tells them where the broker is, `down` that it is gone."""
 
-    def __init__(self, chance: random.Random, drain_seconds: float = DRAIN_SECONDS) -> None:
-        self.history = History(
-            subscriptions={TAKER: frozenset(QUEUES), GIVER: frozenset({PLAIN})},
-            delay_topics=frozenset({DELAYED}),
-            retry_topics={GIVER: (retry_topic(GIVER), dlq_topic(GIVER))},
-            retries_max=RETRIES_MAX,
-        )
+    def __init__(
+        self,
+        chance: random.Random,
+        drain_seconds: float = DRAIN_SECONDS,
+        *,
+        has_delays: bool = True,
+    ) -> None:
+        """Without delays there are no retries either, and a run's end need not wait for them."""
+        self.history = History(subscriptions={TAKER: frozenset(QUEUES), GIVER: frozenset({PLAIN})})
+        if has_delays:
+            self.history.delay_topics = frozenset({DELAYED})
+            self.history.retry_topics = {GIVER: (retry_topic(GIVER), dlq_topic(GIVER))}
+            self.history.retries_max = RETRIES_MAX
         self._chance = chance
         self._drain_seconds = drain_seconds
         self._address = ""
@@ -76,6 +82,7 @@ class Workload:
         self._consumers: list[asyncio.Task[None]] = []
         self._clients: list[RemotingClient] = []
         self._has_ended = False
+        self._has_failed = asyncio.Event()
         self.acknowledged_count = 0
         self._positions: dict[tuple[str, Queue], int] = {}
 
@@ -117,9 +124,11 @@ class Workload:
             spawn(self._send_pipelined("async-1"), "async-1"),
             spawn(self._send_batches("batch-1"), "batch-1"),
             spawn(self._send_singly("ordered-1", ORDERED, 0), "ordered-1"),
-            spawn(self._send_singly("delayed-1", DELAYED, 1), "delayed-1"),
         ]
-        retries = [Queue(retry_topic(GIVER), 0)]
+        retries = [Queue(topic, 0) for topic, _ in self.history.retry_topics.values()]
+        if self.history.delay_topics:
+            producer = spawn(self._send_singly("delayed-1", DELAYED, 1), "delayed-1")
+            self._producers.append(producer)
         plain = [Queue(PLAIN, number) for number in range(QUEUES[PLAIN])]
         every = [Queue(topic, number) for topic, count in QUEUES.items() for number in range(count)]
         self._consumers = [
@@ -134,6 +143,20 @@ class Workload:
             while self.acknowledged_count < goal:
                 self.raise_failures()
                 await asyncio.sleep(0.002)
+
+    async def until_failed(self, seconds: float) -> None:
+        """Until any send is not acknowledged, or so much time is over."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._has_failed.wait()
+
+    async def until_called(self, count: int) -> None:
+        """Until so many more sends have ended, whichever way."""
+        goal = len(self.history.sent) + count
+        async with asyncio.timeout(self._drain_seconds):
+            while len(self.history.sent) < goal:
+                self.raise_failures()
+                await asyncio.sleep(0.005)
 
     def raise_failures(self) -> None:
         """A client that ended by itself has found what no broker may do."""
@@ -152,7 +175,8 @@ class Workload:
                         self.raise_failures()
                         await asyncio.sleep(0.05)
             await self._stop_consumers()
-            every = [*QUEUES.items(), (retry_topic(GIVER), 1), (dlq_topic(GIVER), 1)]
+            every = [*QUEUES.items()]
+            every += [(topic, 1) for pair in self.history.retry_topics.values() for topic in pair]
             for topic, count in every:
                 for number in range(count):
                     await self._read(client, Queue(topic, number))
@@ -260,6 +284,7 @@ class Workload:
                 )
             )
         if outcome is not Outcome.OK:
+            self._has_failed.set()
             await asyncio.sleep(0.01)  # a client waits a little before it tries again
         return outcome
 
@@ -389,20 +414,23 @@ class Workload:
         for (_, queue), position in self._positions.items():
             if position < await self._max_offset(client, queue):
                 return False
-        dead_letters, _ = await self._pull(
-            client, await self._broker(), "readers", Queue(dlq_topic(GIVER), 0), 0
-        )
-        dead = {which.message for stored in dead_letters if (which := try_of(stored.body))}
-        position = len(dead_letters)
-        while dead_letters:
-            dead_letters, following = await self._pull(
-                client, await self._broker(), "readers", Queue(dlq_topic(GIVER), 0), position
-            )
-            position = following if following is not None else position
-            dead |= {which.message for stored in dead_letters if (which := try_of(stored.body))}
-        given = {which.message for back in history.given_back if (which := try_of(back.what.body))}
-        poison = {s.which.message for s in history.sent if s.outcome is Outcome.OK}
-        return {m for m in poison if history.is_poison(m)} <= dead and given <= dead
+        wanted = {s.which.message for s in history.sent if s.outcome is Outcome.OK}
+        wanted = {message for message in wanted if history.is_poison(message)}
+        wanted |= _messages(back.what for back in history.given_back)
+        if wanted:
+            wanted -= await self._dead_letters(client)
+        return not wanted
+
+    async def _dead_letters(self, client: RemotingClient) -> set[tuple[str, int]]:
+        queue, offset = Queue(dlq_topic(GIVER), 0), 0
+        found: set[tuple[str, int]] = set()
+        while True:
+            address = await self._broker()
+            records, following = await self._pull(client, address, "readers", queue, offset)
+            found |= _messages(records)
+            if not records or following is None:
+                return found
+            offset = following
 
     async def _max_offset(self, client: RemotingClient, queue: Queue) -> int:
         ext = {"topic": queue.topic, "queueId": str(queue.queue_id)}
@@ -462,6 +490,10 @@ class Workload:
         answer = await self._call(client, await self._broker(), code, ext, body)
         assert answer is not None, f"{code.name}: no answer"
         assert answer.code == 0, f"{code.name}: {answer.code} {answer.remark}"
+
+
+def _messages(records: Iterable[Stored]) -> set[tuple[str, int]]:
+    return {which.message for record in records if (which := try_of(record.body)) is not None}
 
 
 def _properties(which: Try) -> str:

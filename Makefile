@@ -5,7 +5,7 @@ UV = $(shell command -v uv 2>/dev/null || echo .tools/bin/uv)
 PY = .venv/bin/python
 ARGS ?=
 
-.PHONY: run test build style types unit foreign crash fuzz wheel differential kill eio bench clean
+.PHONY: run test build style types unit foreign crash fuzz wheel differential kill eio compare-faults bench clean
 
 run: ## builds what is missing and serves: name server and broker in one process
 	@tools/setup.sh run
@@ -44,6 +44,11 @@ eio: ## EIO at CYCLES random points of a busy broker's system calls; appends to 
 	@tools/setup.sh test
 	@$(UV) sync --quiet
 	@$(PY) -m tools.campaign eio --cycles $(CYCLES) --seed $(SEED)
+
+compare-faults: ## kill -9, EIO and a flipped bit on our server and on Apache's: a table
+	@tools/setup.sh test
+	@$(UV) sync --quiet
+	@$(PY) -m tools.compare_faults $(ARGS)
 
 bench: ## the native load generator against our broker; ARGS="--servers pyromq,apache" for both sides
 	@tools/setup.sh run

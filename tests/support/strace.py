@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-TRACED = ("fdatasync", "fsync", "pwrite64", "pwritev", "fallocate", "rename", "ftruncate")
+TRACED = ("msync", "fdatasync", "fsync", "pwrite64", "pwritev", "fallocate", "rename", "ftruncate")
 DETACH_SECONDS = 20.0
 
 _BEGUN = re.compile(r"^(\d+) +(\w+)\((.*)$")

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.disk_error_run import Injection, repeated_syncs, run
+from tests.support.disk_error_start import faults_afterwards, prepare, start_with_error
 from tests.support.kill_run import MODES
 from tests.support.strace import calls_of, why_impossible
 
@@ -44,6 +45,33 @@ async def test_nothing_is_acknowledged_that_is_lost_and_the_broker_says_why_it_o
     assert "/commitlog/" in result.probe.remark
     if injection.name == "fdatasync":
         assert result.is_log_lost
+
+
+@pytest.mark.crash
+@needs_strace
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize(
+    ("injection", "is_new"),
+    [
+        (Injection("fdatasync", 1), False),
+        (Injection("fdatasync", 2), False),
+        (Injection("rename", 1), True),
+        (Injection("fsync", 2), True),
+    ],
+    ids=str,
+)
+def test_a_start_that_meets_an_error_says_so_and_the_next_one_has_everything(
+    tmp_path: Path, injection: Injection, is_new: bool
+) -> None:
+    root = tmp_path / "store"
+    if not is_new:
+        prepare(root)
+    was_hit, outcome = start_with_error(root, injection)
+    assert was_hit
+    # Refused at once, or (where the next segment is made meanwhile) read-only.
+    assert "cannot be opened" in outcome or "a send gets 14" in outcome
+    assert "Input/output error" in outcome
+    assert faults_afterwards(root, is_empty=is_new) == []
 
 
 def test_a_repeated_sync_is_seen() -> None:

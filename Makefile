@@ -5,7 +5,7 @@ UV = $(shell command -v uv 2>/dev/null || echo .tools/bin/uv)
 PY = .venv/bin/python
 ARGS ?=
 
-.PHONY: run test build style types unit foreign crash fuzz wheel differential interop-campaign metadata-campaign bench clean
+.PHONY: run test build style types unit foreign crash fuzz wheel differential interop-campaign metadata-campaign bench clean kill eio compare-faults
 
 run: ## builds what is missing and serves: name server and broker in one process
 	@tools/setup.sh run
@@ -43,6 +43,24 @@ metadata-campaign: ## MUTATIONS= damages of the metadata's files, each followed 
 	@$(UV) sync --quiet
 	@PYROMQ_METADATA_MUTATIONS=$(or $(MUTATIONS),5000) PYROMQ_LEDGER=tests/ledger.tsv \
 		$(PY) -m pytest -q -rA --timeout 3600 tests/crash/test_metadata_damage.py
+
+CYCLES ?= 300
+SEED ?= 1
+
+kill: ## so many kill -9 under load, every rule checked; appends to tests/ledger.tsv
+	@tools/setup.sh run
+	@$(UV) sync --quiet
+	@$(PY) -m tools.campaign kill --cycles $(CYCLES) --seed $(SEED)
+
+eio: ## EIO at CYCLES random points of a busy broker's system calls; appends to tests/ledger.tsv
+	@tools/setup.sh test
+	@$(UV) sync --quiet
+	@$(PY) -m tools.campaign eio --cycles $(CYCLES) --seed $(SEED)
+
+compare-faults: ## kill -9, EIO and a flipped bit on our server and on Apache's: a table
+	@tools/setup.sh test
+	@$(UV) sync --quiet
+	@$(PY) -m tools.compare_faults $(ARGS)
 
 bench: ## the native load generator against our broker; ARGS="--servers pyromq,apache" for both sides
 	@tools/setup.sh run

@@ -1,7 +1,8 @@
 #!/bin/sh
 # Gets the tools a target needs on a fresh machine, or names what a person must install.
 #   setup.sh run     Python, Rust, a C linker; uv from the package index, in .tools, if missing
-#   setup.sh test    the same, and Go, a JDK 17 and Maven (the last two by apt when missing and root)
+#   setup.sh test    the same, and Go, a JDK 17, Maven and strace (the last three by apt when missing
+#                    and root)
 set -eu
 
 missing=""
@@ -22,6 +23,15 @@ if [ "$1" = test ]; then
         else
             need javac "a JDK 17 (javac): the Java client suite and the reference server"
             need mvn "Maven (mvn): the Java client suite and the reference server"
+        fi
+    fi
+    if ! command -v strace >/dev/null 2>&1; then
+        if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
+            echo "setup: installing strace by apt" >&2
+            apt-get update -qq
+            DEBIAN_FRONTEND=noninteractive apt-get install -y -qq strace >&2
+        else
+            need strace "strace: tests of disk errors and slow disks"
         fi
     fi
 fi

@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 import sys
 import time
+from collections.abc import Sequence
 from typing import Self
 
 from tests.support.processes import ServerFailed, ServerProcess, child_environment
@@ -26,8 +27,10 @@ _DOOR = re.compile(r" (\w+)=(\S+)")
 class PyromqServer:
     """`pyromq <arguments>`; `doors` are the open ones by name, as READY told them."""
 
-    def __init__(self, *arguments: object) -> None:
+    def __init__(self, *arguments: object, tracer: Sequence[str] = ()) -> None:
+        """`tracer`: a command that runs the one behind it in its own process (`strace -D …`)."""
         self.arguments = [str(argument) for argument in arguments]
+        self._tracer = list(tracer)
         self.doors: dict[str, str] = {}
         self.ready_seconds = 0.0
         self._process: ServerProcess | None = None
@@ -37,7 +40,7 @@ class PyromqServer:
         started = time.monotonic()
         self._process = ServerProcess(
             "pyromq " + " ".join(self.arguments),
-            [sys.executable, "-m", "pyromq", *self.arguments],
+            [*self._tracer, sys.executable, "-m", "pyromq", *self.arguments],
             environment=child_environment(PYTHONUNBUFFERED="1"),
         )
         try:

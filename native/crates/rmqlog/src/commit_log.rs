@@ -142,6 +142,11 @@ impl CommitLog {
         self.dir.join(file_name(self.base_of(log_offset)))
     }
 
+    /// Why the log cannot go on behind its current segment, if the device failed at making the next.
+    pub fn failure(&self) -> Option<&String> {
+        self.maker.failure()
+    }
+
     fn open_segment(&self, base: u64) -> Result<Segment> {
         let path = self.path_of(base);
         let file = self

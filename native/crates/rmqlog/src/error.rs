@@ -49,3 +49,8 @@ pub fn is_full(source: &io::Error) -> bool {
         Some(libc::ENOSPC) | Some(libc::EDQUOT)
     )
 }
+
+/// Whether the device lost something: what was to be on it may not be, and asking again may hide that.
+pub fn is_lost(source: &io::Error) -> bool {
+    source.raw_os_error() == Some(libc::EIO)
+}

@@ -2,14 +2,16 @@
 //!
 //! A segment has its full length from the start (Apache refuses any other) and is on disk, name
 //! included, before the first byte goes in. Making one takes two syncs, so it happens off the caller's
-//! thread, long before it is needed.
+//! thread, long before it is needed. A device that fails at it is not asked a second time: like a failed
+//! sync of messages, a failed sync of a new segment may succeed when repeated although nothing is there.
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 
 use crate::disk::{Disk, DiskFile};
+use crate::error::{failed, is_lost};
 
 /// Name of the segment that begins at log position `base`.
 pub fn file_name(base: u64) -> String {
@@ -53,6 +55,8 @@ enum Order {
 struct Desk {
     order: Mutex<Order>,
     changed: Condvar,
+    /// Why no segment is made any more.
+    lost: OnceLock<String>,
 }
 
 /// The thread "rmqlog-segments" and what was ordered from it.
@@ -66,6 +70,7 @@ impl SegmentMaker {
         let desk = Arc::new(Desk {
             order: Mutex::new(Order::Nothing),
             changed: Condvar::new(),
+            lost: OnceLock::new(),
         });
         let shared = Arc::clone(&desk);
         let thread = std::thread::Builder::new()
@@ -77,6 +82,11 @@ impl SegmentMaker {
         })
     }
 
+    /// Why no segment is made any more: the device failed at one.
+    pub fn failure(&self) -> Option<&String> {
+        self.desk.lost.get()
+    }
+
     /// Asks for the segment at `base`, without waiting. One order at a time: the last one counts.
     pub fn order(&self, base: u64) {
         let mut order = self
@@ -86,6 +96,7 @@ impl SegmentMaker {
             .unwrap_or_else(PoisonError::into_inner);
         match &*order {
             Order::Stopped => return,
+            _ if self.failure().is_some() => return,
             Order::Wanted(wanted) if *wanted == base => return,
             Order::Ready(ready, Ok(_)) if *ready == base => return,
             _ => {}
@@ -111,6 +122,9 @@ impl SegmentMaker {
                     };
                 }
                 Order::Stopped => return Err(io::Error::other("the store is closing")),
+                _ if self.failure().is_some() => {
+                    return Err(io::Error::from_raw_os_error(libc::EIO));
+                }
                 Order::Wanted(wanted) if *wanted == base => {}
                 _ => {
                     *order = Order::Wanted(base);
@@ -153,6 +167,12 @@ fn serve(desk: &Desk, disk: &dyn Disk, dir: &Path, size: u64) {
             Order::Wanted(base) => {
                 drop(order);
                 let made = make(disk, dir, base, size);
+                if let Err(error) = &made {
+                    if is_lost(error) {
+                        let text = failed("create", &dir.join(file_name(base)), error).to_string();
+                        desk.lost.get_or_init(|| text);
+                    }
+                }
                 order = desk.order.lock().unwrap_or_else(PoisonError::into_inner);
                 if matches!(*order, Order::Wanted(wanted) if wanted == base) {
                     *order = Order::Ready(base, made);

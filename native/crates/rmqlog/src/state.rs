@@ -131,7 +131,8 @@ impl State {
             self.advance(self.flushed);
         }
         if self.failure.is_none() {
-            self.failure = self.flusher.failure();
+            let next_segment = || self.log.failure().cloned();
+            self.failure = self.flusher.failure().or_else(next_segment);
         }
     }
 

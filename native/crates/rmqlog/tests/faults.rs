@@ -320,3 +320,48 @@ fn a_closed_store_says_so() {
     assert_eq!(open(&dir).queue_range("Topic", 0), (0, 1));
     assert_eq!(fs::read(dir.path("lock")).unwrap(), b"lock");
 }
+
+#[test]
+fn a_segment_the_device_failed_at_is_not_tried_again_and_nothing_more_is_taken() {
+    let dir = Dir::new();
+    let (disk, faults) = FaultyDisk::with_faults();
+    let engine = open_on(disk, settings(&dir));
+    let next = "commitlog/00000000000000004096";
+    faults.set(|plan| plan.sync = Some((next.into(), libc::EIO)));
+    let tries = || {
+        let mut count = 0;
+        faults.set(|plan| {
+            count = plan
+                .synced
+                .iter()
+                .filter(|path| path.ends_with(next))
+                .count();
+        });
+        count
+    };
+    // Small messages, so that the next segment is ordered long before it is needed.
+    while engine.positions().written < 3500 {
+        append(&engine, "Topic", 0, b"x");
+        engine.write().unwrap();
+    }
+    until("the next segment was tried", || {
+        engine.write().unwrap();
+        engine.failure().is_some()
+    });
+    let before = view(&engine);
+    let text = engine.failure().unwrap();
+    assert!(text.contains("00000000000000004096: create"), "{text}");
+    assert!(text.contains("os error 5"), "{text}");
+    for _ in 0..20 {
+        let refused = engine.append("Topic", &message("Topic", 0, b"x", b""), 1);
+        assert_eq!(refused.unwrap_err().to_string(), text);
+        engine.write().unwrap();
+    }
+    assert_eq!(tries(), 1, "a device that failed is not asked again");
+    assert_eq!(view(&engine), before, "what is there can be read");
+    kill(engine);
+    let engine = open(&dir);
+    assert_eq!(view(&engine), before);
+    fill(&engine, 60);
+    assert!(engine.positions().written > 4096);
+}

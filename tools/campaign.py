@@ -1,0 +1,91 @@
+"""Long runs of faults on real processes; each run is a line of the ledger, tests/ledger.tsv.
+
+    python -m tools.campaign kill --cycles 300 --seed 1
+
+The seed fixes the choices (moments, sizes, queues), not what the machine makes of them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import itertools
+import random
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from tests.support import disk_error_run, ledger
+from tests.support.disk_error_run import acknowledged_count, any_injection
+from tests.support.kill_run import KILLS_PER_RUN, MODES, run
+from tests.support.strace import why_impossible
+
+
+def kill(cycles: int, seed: int) -> int:
+    """SIGKILL in both flush modes in turn; the number of runs that broke a rule."""
+    chance = random.Random(seed)
+    done, failures, number, began = 0, 0, 0, time.monotonic()
+    while done < cycles:
+        kills = min(KILLS_PER_RUN, cycles - done)
+        mode = MODES[number % len(MODES)]
+        with tempfile.TemporaryDirectory(prefix="pyromq-kill-") as directory:
+            result = asyncio.run(run(Path(directory) / "store", mode, kills, chance))
+        done += kills
+        number += 1
+        failures += bool(result.violations)
+        print(f"{mode}: {result}; {time.monotonic() - began:.0f} s", flush=True)
+        for violation in result.violations[:20]:
+            print(f"  {violation.rule}: {violation.text}", flush=True)
+    ledger.enter("kill", seed, done, failures)
+    return failures
+
+
+def eio(cycles: int, seed: int) -> int:
+    """EIO at so many points that were really hit; the number of points with a fault of ours."""
+    reason = why_impossible()
+    if reason is not None:
+        raise SystemExit(f"NO EIO CAMPAIGN HERE: {reason}")
+    chance = random.Random(seed)
+    hit, failures, began = 0, 0, time.monotonic()
+    for number in itertools.count():
+        if hit == cycles:
+            break
+        injection, mode = any_injection(chance), MODES[number % len(MODES)]
+        with tempfile.TemporaryDirectory(prefix="pyromq-eio-") as directory:
+            root = Path(directory) / "store"
+            result = asyncio.run(disk_error_run.run(root, mode, injection, chance))
+        if not result.was_hit:
+            continue
+        hit += 1
+        faults = result.faults()
+        failures += bool(faults)
+        print(
+            f"{hit} {mode} {injection}: {acknowledged_count(result.history)} acknowledged, "
+            f"then {result.probe.code} {result.probe.remark}; {time.monotonic() - began:.0f} s",
+            flush=True,
+        )
+        for fault in faults[:20]:
+            print(f"  {fault}", flush=True)
+    ledger.enter("eio", seed, hit, failures)
+    return failures
+
+
+CAMPAIGNS = {"kill": kill, "eio": eio}
+
+
+def main() -> int:
+    options = argparse.ArgumentParser(description=__doc__)
+    options.add_argument("kind", choices=CAMPAIGNS)
+    options.add_argument("--cycles", type=int, default=300)
+    options.add_argument("--seed", type=int, default=None)
+    chosen = options.parse_args()
+    seed = random.randrange(1 << 32) if chosen.seed is None else chosen.seed
+    print(f"seed {seed}", flush=True)
+    failures = CAMPAIGNS[chosen.kind](chosen.cycles, seed)
+    print(f"{chosen.kind}: {chosen.cycles} cycles, {failures} failures")
+    return 1 if failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -188,6 +188,10 @@ def test_neither_starts_while_the_other_owns_the_store(store: Store) -> None:
         store.content.send(owner.broker, TOPIC, 200)
         store.content.check(owner.broker)
         owner.stop()
+    with store.owned_by("ours") as owner:  # the next start finds its index gone, and makes it again
+        assert isinstance(owner, PyromqServer)
+        store.content.check(owner.broker)
+        owner.stop()
     with store.owned_by("apache") as owner:
         before = {path: path.stat().st_mtime_ns for path in store.root.glob("pyromq/*")}
         command = [sys.executable, "-m", "pyromq", "standalone", "--data-dir", str(store.root)]

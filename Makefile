@@ -35,13 +35,13 @@ differential: ## the same client programs against a live Apache server and ours:
 interop-campaign: ## the store back and forth between ours and Apache's, ROUNDS= times
 	@tools/setup.sh test
 	@$(UV) sync --quiet
-	@PYROMQ_INTEROP_ROUNDS=$(or $(ROUNDS),30) PYROMQ_LEDGER=tests/ledger.tsv \
+	@PYROMQ_INTEROP_ROUNDS=$(or $(ROUNDS),30) \
 		$(PY) -m pytest -q -rA -k campaign tests/integration/test_store_hand_overs.py
 
 metadata-campaign: ## MUTATIONS= damages of the metadata's files, each followed by a start
 	@tools/setup.sh run
 	@$(UV) sync --quiet
-	@PYROMQ_METADATA_MUTATIONS=$(or $(MUTATIONS),5000) PYROMQ_LEDGER=tests/ledger.tsv \
+	@PYROMQ_METADATA_MUTATIONS=$(or $(MUTATIONS),5000) PYROMQ_LEDGER=yes \
 		$(PY) -m pytest -q -rA --timeout 3600 tests/crash/test_metadata_damage.py
 
 bench: ## the native load generator against our broker; ARGS="--servers pyromq,apache" for both sides

@@ -24,7 +24,7 @@ import pytest
 
 from tests.support import delayed
 from tests.support.apache import ApacheBroker
-from tests.support.ledger import note_run
+from tests.support.ledger import enter
 from tests.support.peers import Kind, running_namesrv
 from tests.support.processes import ServerFailed, child_environment, retries
 from tests.support.pyromq_server import PyromqServer
@@ -223,5 +223,5 @@ def test_campaign_of_random_hand_overs(store: Store) -> None:
             store.hand_over(kind, chance.random() < 0.5, number)
             done += 1
     finally:
-        note_run("interop", SEED, done, done != ROUNDS)
+        enter("interop", SEED, done, int(done != ROUNDS))
         print(f"{done} hand-overs in {time.monotonic() - started:.0f} s")  # noqa: T201

@@ -5,7 +5,7 @@ UV = $(shell command -v uv 2>/dev/null || echo .tools/bin/uv)
 PY = .venv/bin/python
 ARGS ?=
 
-.PHONY: run test build style types unit foreign crash fuzz wheel differential interop-campaign metadata-campaign bench clean
+.PHONY: run test build style types unit foreign crash fuzz wheel differential interop-campaign metadata-campaign power-cut bench clean
 
 run: ## builds what is missing and serves: name server and broker in one process
 	@tools/setup.sh run
@@ -43,6 +43,11 @@ metadata-campaign: ## MUTATIONS= damages of the metadata's files, each followed 
 	@$(UV) sync --quiet
 	@PYROMQ_METADATA_MUTATIONS=$(or $(MUTATIONS),5000) PYROMQ_LEDGER=yes \
 		$(PY) -m pytest -q -rA --timeout 3600 tests/crash/test_metadata_damage.py
+
+power-cut: ## CUTS= power cuts of ext4 on a disk that forgets what was not flushed; needs root
+	@tools/setup.sh power
+	@$(UV) sync --quiet
+	@PYROMQ_POWER_CUTS=$(or $(CUTS),30) $(PY) -m pytest -q -rA tests/crash/test_power_cut.py
 
 bench: ## the native load generator against our broker; ARGS="--servers pyromq,apache" for both sides
 	@tools/setup.sh run

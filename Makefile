@@ -5,7 +5,7 @@ UV = $(shell command -v uv 2>/dev/null || echo .tools/bin/uv)
 PY = .venv/bin/python
 ARGS ?=
 
-.PHONY: run test build style types unit foreign crash fuzz wheel differential interop-campaign metadata-campaign bench clean kill eio compare-faults
+.PHONY: run test build style types unit foreign crash fuzz wheel differential interop-campaign metadata-campaign bench clean kill eio compare-faults power-cut
 
 run: ## builds what is missing and serves: name server and broker in one process
 	@tools/setup.sh run
@@ -35,13 +35,13 @@ differential: ## the same client programs against a live Apache server and ours:
 interop-campaign: ## the store back and forth between ours and Apache's, ROUNDS= times
 	@tools/setup.sh test
 	@$(UV) sync --quiet
-	@PYROMQ_INTEROP_ROUNDS=$(or $(ROUNDS),30) PYROMQ_LEDGER=tests/ledger.tsv \
+	@PYROMQ_INTEROP_ROUNDS=$(or $(ROUNDS),30) \
 		$(PY) -m pytest -q -rA -k campaign tests/integration/test_store_hand_overs.py
 
 metadata-campaign: ## MUTATIONS= damages of the metadata's files, each followed by a start
 	@tools/setup.sh run
 	@$(UV) sync --quiet
-	@PYROMQ_METADATA_MUTATIONS=$(or $(MUTATIONS),5000) PYROMQ_LEDGER=tests/ledger.tsv \
+	@PYROMQ_METADATA_MUTATIONS=$(or $(MUTATIONS),5000) PYROMQ_LEDGER=yes \
 		$(PY) -m pytest -q -rA --timeout 3600 tests/crash/test_metadata_damage.py
 
 CYCLES ?= 300
@@ -61,6 +61,11 @@ compare-faults: ## kill -9, EIO and a flipped bit on our server and on Apache's:
 	@tools/setup.sh test
 	@$(UV) sync --quiet
 	@$(PY) -m tools.compare_faults $(ARGS)
+
+power-cut: ## CUTS= power cuts of ext4 on a disk that forgets what was not flushed; needs root
+	@tools/setup.sh power
+	@$(UV) sync --quiet
+	@PYROMQ_POWER_CUTS=$(or $(CUTS),30) $(PY) -m pytest -q -rA tests/crash/test_power_cut.py
 
 bench: ## the native load generator against our broker; ARGS="--servers pyromq,apache" for both sides
 	@tools/setup.sh run

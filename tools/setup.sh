@@ -1,8 +1,9 @@
 #!/bin/sh
 # Gets the tools a target needs on a fresh machine, or names what a person must install.
 #   setup.sh run     Python, Rust, a C linker; uv from the package index, in .tools, if missing
-#   setup.sh test    the same, and Go, a JDK 17, Maven and strace (the last three by apt when missing
+#   setup.sh test    the same as run, and Go, a JDK 17, Maven and strace (the last three by apt when missing
 #                    and root)
+#   setup.sh power   the same as run, and nbdkit, nbdfuse, FUSE (by apt when missing and root)
 set -eu
 
 missing=""
@@ -33,6 +34,17 @@ if [ "$1" = test ]; then
         else
             need strace "strace: tests of disk errors and slow disks"
         fi
+    fi
+fi
+
+if [ "$1" = power ] && ! command -v nbdfuse >/dev/null 2>&1; then
+    if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
+        echo "setup: installing nbdkit and nbdfuse by apt" >&2
+        apt-get update -qq
+        DEBIAN_FRONTEND=noninteractive apt-get install -y -qq \
+            nbdkit nbdkit-plugin-python libnbd-bin fuse3 >&2
+    else
+        need nbdfuse "nbdkit with its Python plugin, nbdfuse and FUSE 3, and root: power cuts"
     fi
 fi
 

@@ -339,8 +339,8 @@ fn a_segment_the_device_failed_at_is_not_tried_again_and_nothing_more_is_taken()
         });
         count
     };
-    // Small messages, so that the next segment is ordered long before it is needed.
-    while engine.positions().written < 3500 {
+    // The write that comes beyond seven tenths of the segment orders the next one.
+    while engine.positions().written <= 4096 / 10 * 7 {
         append(&engine, "Topic", 0, b"x");
         engine.write().unwrap();
     }

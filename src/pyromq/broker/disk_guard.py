@@ -1,9 +1,9 @@
 """Refusing messages before the disk is full.
 
-Once a second, and after a write that failed, the free space is looked at. Of it all but the
+Twice a second, and after a write that failed, the free space is looked at. Of it all but the
 reserve (`domain/retention.py: disk_reserve`) may be given to messages until the next look: the
 engine is told the log position where that ends, and refuses appends behind it. So no message costs
-a system call, and none that comes within the second can reach into the reserve. Sends, given back
+a system call, and none that comes between two looks can reach into the reserve. Sends, given back
 messages and copies of delayed ones are refused alike; reads and the metadata journal know nothing
 of it. When space is back the next look lifts the limit, and has the journal go on if it met a full
 disk.
@@ -19,9 +19,10 @@ from pyromq.config import Settings, StoreConfig
 from pyromq.domain.retention import disk_reserve
 from pyromq.store.engine import Engine
 from pyromq.store.metadata import Metadata
-from pyromq.units import SECOND_MS, LogOffset
+from pyromq.units import LogOffset
 
-LOOK_INTERVAL_MS: Final = SECOND_MS
+LOOK_INTERVAL_MS: Final = 500
+"""Messages are taken again so long after space came back; 2 s are promised."""
 
 _log = logging.getLogger(__name__)
 
@@ -63,7 +64,7 @@ class DiskGuard:
         reason = (
             f"the disk is full: {where}, {kept}"
             if not room and reserve
-            else f"the disk is nearly full: {where}, {kept}, the rest was used within a second"
+            else f"the disk is nearly full: {where}, {kept}, the rest was used since the last look"
         )
         if reserve:
             self._engine.limit_appends(LogOffset(self._engine.positions().written + room), reason)

@@ -198,7 +198,7 @@ def test_what_comes_between_two_looks_does_not_reach_into_the_reserve() -> None:
     hand.advance(LOOK_INTERVAL_MS)
     hand.send(body=BODY)
     hand.send(body=BODY)
-    assert "the rest was used within a second" in refused(hand, body=BODY)
+    assert "the rest was used since the last look" in refused(hand, body=BODY)
     hand.advance(LOOK_INTERVAL_MS)
     hand.send(body=BODY)
 
@@ -229,7 +229,7 @@ def test_a_delayed_message_waits_for_space() -> None:
     assert hand.broker.max_offset("TopicTest", 0) == 1
 
 
-def test_a_write_that_failed_has_the_disk_looked_at_before_the_second_is_over() -> None:
+def test_a_write_that_failed_has_the_disk_looked_at_at_once() -> None:
     volume = Volume(total=1000 * GIB)
     hand = hand_with(volume)
     volume.space = DiskSpace(1000 * GIB, 0)

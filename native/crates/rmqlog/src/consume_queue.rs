@@ -6,7 +6,6 @@
 //! what a crash loses of them is rebuilt from the log.
 
 use std::collections::HashMap;
-use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -15,6 +14,7 @@ use crate::disk::{Disk, DiskFile};
 use crate::error::{failed, failed_at, Result, StoreError};
 use crate::file_cache::{FileCache, FileKey};
 use crate::queue_unit::{Unit, UNIT_SIZE};
+use crate::remove::remove_if_there;
 use crate::segment::file_name;
 
 /// Unwritten units of all queues together may use this much memory; then appends are refused.
@@ -594,14 +594,6 @@ impl QueueTable {
 
     pub fn dir(&self) -> &Path {
         &self.dir
-    }
-}
-
-/// Removes a file that may be gone already.
-pub fn remove_if_there(disk: &dyn Disk, path: &Path) -> Result<()> {
-    match disk.remove_file(path) {
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
-        answer => answer.map_err(|error| failed("remove", path, &error)),
     }
 }
 

@@ -9,12 +9,13 @@
 //! from the files it finds. A segment that cannot be removed is tried again before any other file.
 
 use std::collections::VecDeque;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use crate::consume_queue::remove_if_there;
+use crate::disk::Disk;
 use crate::engine::{Engine, Shared};
 use crate::error::{failed, Result};
 use crate::file_cache::FileKey;
@@ -302,4 +303,12 @@ fn remove_of_queue(
     }
     shared.state().queues.was_cleaned(number, upto);
     Ok(false)
+}
+
+/// Removes a file that may be gone already.
+pub fn remove_if_there(disk: &dyn Disk, path: &Path) -> Result<()> {
+    match disk.remove_file(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        answer => answer.map_err(|error| failed("remove", path, &error)),
+    }
 }

@@ -68,6 +68,21 @@ fn a_full_disk_takes_the_turn_back_and_the_next_one_gets_its_offsets() {
 }
 
 #[test]
+fn a_disk_without_room_to_reserve_ahead_takes_what_still_fits() {
+    let dir = Dir::new();
+    let (disk, faults) = FaultyDisk::with_faults();
+    let engine = open_on(disk, settings(&dir));
+    faults.set(|plan| plan.allocate_max = Some(500));
+    fill(&engine, 5);
+    append(&engine, "Topic", 0, &[7; 600]);
+    let text = failed(engine.write());
+    assert!(text.contains("reserve space"), "{text}");
+    assert_eq!(engine.failure(), None);
+    append(&engine, "Topic", 0, b"small");
+    engine.write().unwrap();
+}
+
+#[test]
 fn a_drop_in_a_turn_that_is_taken_back_hides_nothing_of_the_new_life() {
     let dir = Dir::new();
     let (disk, faults) = FaultyDisk::with_faults();

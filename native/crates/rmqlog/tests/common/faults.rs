@@ -13,6 +13,8 @@ pub struct Plan {
     /// Writes to files whose path contains this fail with `errno` after `bytes` more bytes.
     pub write: Option<(String, usize, i32)>,
     pub allocate: Option<i32>,
+    /// There is no room for reserving more than this at once.
+    pub allocate_max: Option<u64>,
     /// The next sync of a path containing this fails, once.
     pub sync: Option<(String, i32)>,
     /// Syncs of segments wait while this is set.
@@ -129,7 +131,9 @@ impl DiskFile for FaultyFile {
     }
 
     fn allocate(&self, at: u64, len: u64) -> io::Result<()> {
-        match self.faults.plan.lock().unwrap().allocate {
+        let plan = self.faults.plan.lock().unwrap();
+        let is_too_much = plan.allocate_max.is_some_and(|most| len > most);
+        match plan.allocate.or(is_too_much.then_some(libc::ENOSPC)) {
             Some(errno) => Err(io::Error::from_raw_os_error(errno)),
             None => self.file.allocate(at, len),
         }

@@ -1,8 +1,9 @@
 """What Python may see of the Rust extension; used by `store/native.py` and
 `wire/remoting/native.py` only."""
 
-from collections.abc import Collection
-from typing import Self, final
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from typing import Any, Self, final
 
 from typing_extensions import disjoint_base
 
@@ -165,6 +166,87 @@ class LogEngine:
 
     def close(self) -> None:
         """The clean stop."""
+
+# -- stores nobody has open (pyromq.store.check, .repair, .export) --------------------------------
+
+@final
+class StoreCheck:
+    """Compares log, queues and index of a store; opens nothing for writing to."""
+
+    def __new__(
+        cls,
+        *,
+        root: Path,
+        segment_size: int,
+        consume_queue_file_size: int,
+        index_slot_count: int,
+        index_entry_count: int,
+        index_enabled: bool,
+        delay_levels_ms: Sequence[int],
+    ) -> Self:
+        """Lists the files. Sizes are the configured ones, or what the files agree on. Raises
+        StoreFailed if a directory cannot be read, ValueError for sizes no store has."""
+
+    def progress(self) -> tuple[int, int]:
+        """Bytes of the log looked at, and all there are."""
+
+    def step(self, size: int) -> bool:
+        """Goes on for about `size` bytes, without the GIL; False at the end."""
+
+    def finish(self) -> dict[str, Any]:
+        """The report, see `pyromq.store.check`; ends the check."""
+
+@final
+class StoreRecords:
+    """The valid records of a log that may be damaged, in order, without dropped topics'."""
+
+    def __new__(
+        cls, *, root: Path, segment_size: int, topic: str | None, from_ms: int, to_ms: int
+    ) -> Self:
+        """Records of one topic or all, stored from `from_ms` on and before `to_ms`."""
+
+    def progress(self) -> tuple[int, int]:
+        """As `StoreCheck.progress`."""
+
+    def step(self, size: int) -> list[bytes] | None:
+        """Records of about the next `size` bytes, without the GIL meanwhile; None at the end."""
+
+    def skipped(self) -> tuple[int, int, int]:
+        """Bad places so far, their bytes, and wanted records of dropped topics."""
+
+@final
+class StoreRebuild:
+    """Makes consume queues and the index anew from the log, in a directory of their own."""
+
+    def __new__(
+        cls,
+        *,
+        root: Path,
+        segment_size: int,
+        consume_queue_file_size: int,
+        index_slot_count: int,
+        index_entry_count: int,
+        delay_levels_ms: Sequence[int],
+        out: Path,
+        queues: Sequence[tuple[str, int]],
+        with_index: bool,
+    ) -> Self:
+        """Prepares `out`: `consumequeue/TOPIC/ID/` for each of `queues`, `index/` if wanted."""
+
+    def progress(self) -> tuple[int, int]:
+        """As `StoreCheck.progress`."""
+
+    def step(self, size: int) -> bool:
+        """As `StoreCheck.step`."""
+
+    def finish(self) -> tuple[int, int]:
+        """Writes and syncs the rest; name and entry count of the newest index file, 0 if none."""
+
+def clear_log_tail(root: Path, segment_size: int, log_offset: int) -> None:
+    """Makes the log's bytes from `log_offset` on zero. The caller knows that no record is there."""
+
+def note_newest_index(root: Path, name: int, count: int) -> None:
+    """Tells our marker, if there is one, which index file is the newest now."""
 
 # -- frames, headers, batches, records (pyromq.wire.remoting.native) -------------------------------
 

@@ -233,7 +233,7 @@ def test_version_and_help_end_with_zero() -> None:
         (("proxy",), "not built yet"),
         (("admin", "clusterList", "-n", "x"), "not built yet"),
         (("bench", "send"), "not built yet"),
-        (("store", "check", "x"), "not built yet"),
+        (("store", "check", "x"), "is no store"),
     ],
 )
 def test_bad_arguments_and_configuration_are_exit_code_2_and_one_line(

@@ -11,17 +11,16 @@ from typing import Final
 
 from pyromq.app.house import House
 from pyromq.app.lock import usable_directory
+from pyromq.app.settings import engine_settings
 from pyromq.broker import Broker
 from pyromq.client import RemotingClient
 from pyromq.cluster.registration import Identity, Registration
 from pyromq.codes import LanguageCode
 from pyromq.config import BrokerConfig, Settings, StoreConfig
 from pyromq.config.addresses import is_unspecified, machine_address
-from pyromq.config.store import MESSAGE_SIZE_CEILING
 from pyromq.domain.route import MASTER_ID
 from pyromq.errors import ConfigInvalid, ServiceUnavailable, StartFailed, StoreFailed
 from pyromq.frontends.remoting import RemotingDoor, RemotingPeers, broker_table
-from pyromq.store.engine import StoreSettings
 from pyromq.store.metadata import Metadata
 from pyromq.store.native import NativeEngine, open_store
 from pyromq.transport import Connection, Listener, Outlet
@@ -93,7 +92,7 @@ class BrokerPart:
         house = self._house
         usable_directory(store.root)
         try:
-            engine = open_store(_engine_settings(store, store_host))
+            engine = open_store(engine_settings(store, store_host))
         except StoreFailed as error:
             raise StartFailed(f"the store cannot be opened: {error}") from error
         try:
@@ -239,26 +238,6 @@ def _host(name: str, port: int) -> bytes:
             raise ConfigInvalid(f"brokerIP1={name}: no address of that name is known") from error
         address = ipaddress.ip_address(found[0][4][0])
     return address.packed + port.to_bytes(4, "big")
-
-
-def _engine_settings(store: StoreConfig, store_host: bytes) -> StoreSettings:
-    return StoreSettings(
-        root=str(store.root),
-        store_host=store_host,
-        sync_flush=store.is_sync_flush,
-        segment_size=store.mapped_file_size_commit_log_bytes,
-        consume_queue_file_size=store.consume_queue_file_size,
-        index_slot_count=store.max_hash_slot_num,
-        index_entry_count=store.max_index_num,
-        index_enabled=store.message_index_enable,
-        flush_interval_ms=store.flush_interval_commit_log_ms,
-        flush_interval_consume_queue_ms=store.flush_interval_consume_queue_ms,
-        # The verbs refuse what is larger than maxMessageSize. What was taken when that was more
-        # must still fit: delayed, or given back, it is stored once more.
-        message_size_max=MESSAGE_SIZE_CEILING,
-        reserve_ahead=store.reserve_ahead_size_bytes,
-        delay_levels_ms=tuple(store.delay_levels_ms),
-    )
 
 
 __all__ = ["VIP_PORT_DISTANCE", "BrokerPart"]

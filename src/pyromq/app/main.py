@@ -18,6 +18,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.command in NOT_BUILT:
             sys.stderr.write(f"pyromq {options.command}: not built yet\n")
             return 2
+        if options.command == "store":
+            from pyromq.app.store import run
+
+            return run(options)
         from pyromq.app.serve import serve
 
         serve(options)

@@ -17,7 +17,7 @@ from pyromq.errors import ConfigInvalid
 PORT_MAX: Final = 65_535
 OFF: Final = "off"
 
-NOT_BUILT: Final = ("proxy", "admin", "bench", "store")
+NOT_BUILT: Final = ("proxy", "admin", "bench")
 """Commands whose names are taken and that do nothing yet."""
 DOORS_NOT_BUILT: Final = ("grpc", "http", "mqtt")
 
@@ -41,12 +41,13 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     _standalone(commands)
     _namesrv(commands)
     _broker(commands)
+    _store(commands)
     for name in NOT_BUILT:
         commands.add_parser(name, help="not built yet", add_help=False)
     found, rest = parser.parse_known_args(arguments)
     if found.command is None:
         raise ConfigInvalid(
-            "no command given; accepted are standalone, namesrv, broker; see --help"
+            "no command given; accepted are standalone, namesrv, broker, store; see --help"
         )
     if rest and found.command not in NOT_BUILT:
         raise ConfigInvalid(f"unknown argument {rest[0]}; see pyromq {found.command} --help")
@@ -105,6 +106,45 @@ def _broker(commands: _Commands[Options]) -> None:
         action="store_true",
         help="print the most important properties and exit",
     )
+
+
+def _store(commands: _Commands[Options]) -> None:
+    parser = commands.add_parser(
+        "store", help="check, repair or export a store that no broker has open", allow_abbrev=False
+    )
+    verbs = parser.add_subparsers(dest="verb", metavar="check|repair|export", required=True)
+    check = verbs.add_parser("check", help="verify every file; changes nothing", allow_abbrev=False)
+    _store_common(check)
+    repair = verbs.add_parser(
+        "repair", help="make anew what can be derived from the log", allow_abbrev=False
+    )
+    _store_common(repair)
+    repair.add_argument("--dry-run", action="store_true", help="only say what would be done")
+    repair.add_argument("--yes", action="store_true", help="do not ask")
+    export = verbs.add_parser("export", help="messages as JSON lines", allow_abbrev=False)
+    _store_common(export)
+    export.add_argument("--topic", metavar="T", help="messages of this topic only")
+    export.add_argument(
+        "--from",
+        dest="from_time",
+        metavar="TIME",
+        help="stored then or later: ms since 1970, or 2026-11-27T08:00 (UTC unless said)",
+    )
+    export.add_argument("--to", dest="to_time", metavar="TIME", help="stored before this time")
+    export.add_argument("--output", metavar="FILE", help="a new file; stdout without")
+
+
+def _store_common(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("directory", metavar="DIR", help="the broker's storePathRootDir")
+    _file(parser)
+    parser.add_argument(
+        "--set",
+        metavar="KEY=VALUE",
+        action="append",
+        default=[],
+        help="a property the broker runs with, such as maxIndexNum; may be repeated",
+    )
+    parser.add_argument("--json", action="store_true", help="the result as JSON, for scripts")
 
 
 def _common(parser: argparse.ArgumentParser) -> None:

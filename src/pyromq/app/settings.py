@@ -27,6 +27,8 @@ from pyromq.config import (
 )
 from pyromq.config.prop import properties_of
 from pyromq.config.sources import text_of
+from pyromq.config.store import MESSAGE_SIZE_CEILING
+from pyromq.store.engine import StoreSettings
 
 IMPORTANT_PROPERTIES: Final = (
     "namesrvAddr",
@@ -97,6 +99,27 @@ def configure(options: argparse.Namespace, data_dir: str | None = None) -> Confi
     return Configured(remoting, namesrv, broker, store, observe, remarks)
 
 
+def engine_settings(store: StoreConfig, store_host: bytes) -> StoreSettings:
+    """What the engine must know. `store_host`: address and port as records store them."""
+    return StoreSettings(
+        root=str(store.root),
+        store_host=store_host,
+        sync_flush=store.is_sync_flush,
+        segment_size=store.mapped_file_size_commit_log_bytes,
+        consume_queue_file_size=store.consume_queue_file_size,
+        index_slot_count=store.max_hash_slot_num,
+        index_entry_count=store.max_index_num,
+        index_enabled=store.message_index_enable,
+        flush_interval_ms=store.flush_interval_commit_log_ms,
+        flush_interval_consume_queue_ms=store.flush_interval_consume_queue_ms,
+        # The verbs refuse what is larger than maxMessageSize. What was taken when that was more
+        # must still fit: delayed, or given back, it is stored once more.
+        message_size_max=MESSAGE_SIZE_CEILING,
+        reserve_ahead=store.reserve_ahead_size_bytes,
+        delay_levels_ms=tuple(store.delay_levels_ms),
+    )
+
+
 def property_lines(configured: Configured, *, is_important_only: bool) -> list[str]:
     """`key=value` of all parts, sorted, as `-p` and `-m` print them."""
     texts: dict[str, str] = {}
@@ -135,4 +158,10 @@ def _ephemeral_sources(data_dir: str | None) -> Sequence[Source]:
     return [] if data_dir is None else [Source("--ephemeral", {"flushDiskType": "ASYNC_FLUSH"})]
 
 
-__all__ = ["IMPORTANT_PROPERTIES", "Configured", "configure", "property_lines"]
+__all__ = [
+    "IMPORTANT_PROPERTIES",
+    "Configured",
+    "configure",
+    "engine_settings",
+    "property_lines",
+]

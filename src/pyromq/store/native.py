@@ -12,7 +12,14 @@ import logging
 from collections.abc import Callable
 from typing import Self
 
-from pyromq._native import LogEngine
+from pyromq._native import (
+    LogEngine,
+    StoreCheck,
+    StoreRebuild,
+    StoreRecords,
+    clear_log_tail,
+    note_newest_index,
+)
 from pyromq.store.engine import StoreSettings
 
 _log = logging.getLogger(__name__)
@@ -63,4 +70,12 @@ def open_store(settings: StoreSettings) -> NativeEngine:
     return engine
 
 
-__all__ = ["NativeEngine", "open_store"]
+__all__ = [
+    "NativeEngine",
+    "StoreCheck",
+    "StoreRebuild",
+    "StoreRecords",
+    "clear_log_tail",
+    "note_newest_index",
+    "open_store",
+]

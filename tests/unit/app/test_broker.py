@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from pyromq.app.broker import _engine_settings
+from pyromq.app.settings import engine_settings
 from pyromq.config import StoreConfig
 from tests.support.brokers import STORE_HOST
 
 
 def test_a_smaller_message_size_does_not_shut_out_what_is_stored_already() -> None:
     largest = StoreConfig(max_message_size_bytes=512 << 20).max_message_size_bytes
-    now = _engine_settings(StoreConfig(max_message_size_bytes=1_000), STORE_HOST)
+    now = engine_settings(StoreConfig(max_message_size_bytes=1_000), STORE_HOST)
     assert now.message_size_max >= largest

@@ -24,7 +24,7 @@ static MESSAGE_ILLEGAL: PyOnceLock<Py<PyType>> = PyOnceLock::new();
 static STORE_DAMAGED: PyOnceLock<Py<PyType>> = PyOnceLock::new();
 static OCCUPIED: PyOnceLock<Py<PyType>> = PyOnceLock::new();
 
-fn translate(py: Python<'_>, error: StoreError) -> PyErr {
+pub(crate) fn translate(py: Python<'_>, error: StoreError) -> PyErr {
     let (cell, name, text) = match error {
         StoreError::Failed(text) => (&STORE_FAILED, "StoreFailed", text),
         StoreError::Illegal(text) => (&MESSAGE_ILLEGAL, "MessageIllegal", text),

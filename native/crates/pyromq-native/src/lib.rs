@@ -1,6 +1,7 @@
 //! What Python may see of the Rust engine: thin classes over `rmqlog` and `rmqwire`.
 use pyo3::prelude::*;
 
+mod check;
 mod engine;
 mod wire;
 
@@ -18,6 +19,8 @@ fn build_profile() -> &'static str {
 mod _native {
     #[pymodule_export]
     use super::build_profile;
+    #[pymodule_export]
+    use super::check::{clear_log_tail, note_newest_index, StoreCheck, StoreRebuild, StoreRecords};
     #[pymodule_export]
     use super::engine::LogEngine;
     #[pymodule_export]

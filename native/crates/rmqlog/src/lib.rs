@@ -14,6 +14,10 @@ extern crate self as rmqlog; // the faulty disk of the integration tests knows i
 
 pub mod batch;
 pub mod byte_queue;
+pub mod check;
+mod check_index;
+mod check_queues;
+pub mod check_store;
 pub mod checkpoint;
 pub mod commit_log;
 pub mod consume_queue;
@@ -32,6 +36,7 @@ mod open;
 pub mod persist;
 pub mod queue_unit;
 pub mod read;
+pub mod rebuild;
 pub mod record;
 mod recover;
 pub mod remove;

@@ -5,7 +5,7 @@ UV = $(shell command -v uv 2>/dev/null || echo .tools/bin/uv)
 PY = .venv/bin/python
 ARGS ?=
 
-.PHONY: run test build style types unit foreign crash fuzz wheel differential interop-campaign metadata-campaign bench clean kill eio compare-faults power-cut
+.PHONY: run test build style types unit foreign crash fuzz wheel differential interop-campaign metadata-campaign bench clean kill eio compare-faults power-cut damage
 
 run: ## builds what is missing and serves: name server and broker in one process
 	@tools/setup.sh run
@@ -72,6 +72,12 @@ bench: ## the native load generator against our broker; ARGS="--servers pyromq,a
 	@$(UV) sync --quiet
 	@cd bench/load && cargo build --release --quiet
 	@$(PY) -m bench.measure --label local $(ARGS)
+
+ROUNDS ?= 5000
+SEED ?= $(shell date +%s)
+damage: ## damages a small store in ROUNDS ways from SEED on, and looks at what is left
+	@echo "$(ROUNDS) rounds from seed $(SEED)"
+	@cd native && RMQLOG_DAMAGE_ROUNDS=$(ROUNDS) RMQLOG_DAMAGE_SEED=$(SEED) cargo test --release -p rmqlog --test damage_campaign -- --nocapture
 
 clean:
 	rm -rf .venv dist native/target bench/load/target tests/foreign/java/target tests/foreign/go/bin

@@ -11,6 +11,7 @@ from pyromq.store.engine import (
     Appended,
     Arrival,
     Boundary,
+    Damage,
     KeyQuery,
     LogSegment,
     Positions,
@@ -93,6 +94,9 @@ class LogEngine:
     def failure(self) -> str | None:
         """Why the store takes no more writes, or None."""
 
+    def damage(self) -> Damage:
+        """What starts and reads found damaged so far."""
+
     def persist_failure(self) -> str | None:
         """Why queue units or index entries could not be written last time, or None. They wait in
         memory and are tried again."""
@@ -119,7 +123,7 @@ class LogEngine:
         body_size_max: int,
         tag_hashes: Collection[int] | None,
     ) -> QueueRead:
-        """Committed records of one queue."""
+        """Committed records of one queue. Logs each damaged place the first time it is met."""
 
     def queue_range(self, topic: str, queue_id: int) -> QueueRange:
         """The readable part of a queue."""

@@ -23,7 +23,7 @@ pytestmark = [pytest.mark.foreign, pytest.mark.differential, pytest.mark.timeout
 
 CLUSTER = "DefaultCluster"
 BROKER = "broker-a"
-OURS_ALONE = ("lowerOffsetCommitTimes",)
+OURS_ALONE = ("lowerOffsetCommitTimes", "storeCorruptRecords")
 """Figures of brokerStatus that Apache's broker does not have."""
 
 

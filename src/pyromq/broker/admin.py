@@ -128,6 +128,8 @@ class RuntimeInfo:
             "msgGetTotalTodayNow": str(counters.transferred_count),
             # Not Apache's: it says so in its log only.
             "lowerOffsetCommitTimes": str(counters.lower_commit_count),
+            # Nor this: it would have cut the log there.
+            "storeCorruptRecords": str(self._engine.damage().place_count),
         }
 
     def _rates(self) -> dict[str, str]:

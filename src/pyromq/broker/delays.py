@@ -15,6 +15,7 @@ Source: schedule.ScheduleMessageService of org.apache.rocketmq.broker 5.5.0.
 from __future__ import annotations
 
 import logging
+import struct
 from collections.abc import Iterable, Mapping
 from typing import Final
 
@@ -29,7 +30,7 @@ from pyromq.domain.delay import delay_ms, level_of
 from pyromq.domain.topic import SCHEDULE_TOPIC, TopicConfig
 from pyromq.errors import ServiceUnavailable, StoreFailed
 from pyromq.observe.counters import BrokerCounters
-from pyromq.store.engine import Arrival, Engine
+from pyromq.store.engine import Arrival, Engine, QueueRead
 from pyromq.store.metadata import Metadata
 from pyromq.turn import Turn
 from pyromq.units import MIB, SECOND_MS, LogOffset, QueueOffset
@@ -44,6 +45,9 @@ LOOK_INTERVAL_MS: Final = SECOND_MS
 """Longest sleep while something waits: the wall clock may be set meanwhile."""
 RETRY_INTERVAL_MS: Final = SECOND_MS
 """Pause after the store refused something."""
+
+_SIZE_AND_OFFSET: Final = struct.Struct(">i16xq")
+"""Of a record: its size, and its queue offset."""
 
 _log = logging.getLogger(__name__)
 
@@ -245,10 +249,19 @@ class Delays:
                 tag_hashes=None,
             )
             size = len(read.body)
+            start = self._engine.positions().appended
             level.head_ms = self._copies.append_due(read.body, due_ms, now_ms, ends)
-            if not size and read.min_offset <= first_offset < read.max_offset:
-                _log.error("delay level %d: no message is found at %d", level.level, first_offset)
-                ends.append(self._engine.positions().appended)
+            if read.message_count != read.next_offset - first_offset and (
+                read.min_offset <= first_offset < read.max_offset
+            ):
+                ends[:] = _over_gaps(read, first_offset, start, ends)
+                _log.error(
+                    "delay level %d: no message is found at some of the places %d to %d: they are "
+                    "passed over",
+                    level.level,
+                    first_offset,
+                    first_offset + len(ends) - 1,
+                )
         except StoreFailed as error:
             self._hold(level, error)
         except Exception as error:  # noqa: BLE001 — a fault with one must not stop all, for ever
@@ -286,6 +299,23 @@ class Delays:
             _log.error(
                 "delayed messages are held back: %s", reason, exc_info=fault if is_ours else None
             )
+
+
+def _over_gaps(
+    read: QueueRead, first_offset: QueueOffset, start: LogOffset, ends: list[LogOffset]
+) -> list[LogOffset]:
+    """`ends` of the records of a read that passed over damaged ones, with places for these too."""
+    filled: list[LogOffset] = []
+    at = 0
+    for end in ends:
+        size, offset = _SIZE_AND_OFFSET.unpack_from(read.body, at)
+        at += size
+        filled += [filled[-1] if filled else start] * (offset - first_offset - len(filled))
+        filled.append(end)
+    if len(ends) == read.message_count:
+        rest = max(read.next_offset - first_offset, 1) - len(filled)
+        filled += [filled[-1] if filled else start] * rest
+    return filled
 
 
 __all__ = [

@@ -118,6 +118,15 @@ class Removals(NamedTuple):
     """Why the first of them could not be done, if it was tried; it is tried again each second."""
 
 
+class Damage(NamedTuple):
+    """What is known of damage in the store; what is good around it is served all the same."""
+
+    place_count: int
+    """Damaged places: holes, bad records that reads came by, queue entries that point nowhere."""
+    holes: list[tuple[LogOffset, LogOffset]]
+    """Ranges of the log (from, to) in which nothing valid is though there was something once."""
+
+
 class StoreSettings(NamedTuple):
     """What the engine must know to open a store. Sizes are bytes unless they say count."""
 
@@ -204,6 +213,14 @@ class Engine(Protocol):
         """Why the store is read-only now (a failed sync or write), or None while it is well."""
         ...
 
+    def damage(self) -> Damage:
+        """What starts and reads found damaged so far.
+
+        A damaged message keeps its queue offset, which is never given again; reads pass over it,
+        and the server's log tells of each place once.
+        """
+        ...
+
     def on_progress(self, callback: Callable[[], None]) -> None:
         """Registers what is called on the loop after the flusher moved `flushed`, or failed."""
         ...
@@ -227,7 +244,8 @@ class Engine(Protocol):
         With `tag_hashes`, only records whose tag hash (String.hashCode of the tag) is in it. The
         first matching record is returned even if it alone is larger than `body_size_max`. A read
         stops after scanning 16,000 bytes of queue entries or 20 × `message_count_max`, whichever
-        is more.
+        is more. Damaged records are left out, and `next_offset` is behind them: offsets of what is
+        returned may have gaps.
         """
         ...
 
@@ -308,6 +326,7 @@ __all__ = [
     "Appended",
     "Arrival",
     "Boundary",
+    "Damage",
     "Engine",
     "KeyQuery",
     "LogSegment",

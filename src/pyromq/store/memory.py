@@ -25,6 +25,7 @@ from pyromq.store.engine import (
     Appended,
     Arrival,
     Boundary,
+    Damage,
     KeyQuery,
     LogSegment,
     Positions,
@@ -361,6 +362,10 @@ class MemoryEngine:
     def failure(self) -> str | None:
         """See `Engine.failure`."""
         return self._failure
+
+    def damage(self) -> Damage:
+        """See `Engine.damage`: memory has none."""
+        return Damage(0, [])
 
     def on_progress(self, callback: Callable[[], None]) -> None:
         """See `Engine.on_progress`."""

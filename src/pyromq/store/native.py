@@ -62,7 +62,8 @@ class NativeEngine(LogEngine):
 def open_store(settings: StoreSettings) -> NativeEngine:
     """Opens the store under `settings.root`, making or repairing it as needed.
 
-    Raises Occupied if it is open already, StoreDamaged if it cannot be repaired without loss.
+    Damaged records are passed over, which the log tells. Raises Occupied if it is open already,
+    StoreDamaged if its segments cannot be told apart, or all are gone.
     """
     engine = NativeEngine(settings)
     for note in engine.notes():

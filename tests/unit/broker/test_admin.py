@@ -9,6 +9,8 @@ import pytest
 
 from pyromq.broker.admin import DiskSpace, RuntimeInfo
 from pyromq.config import Settings, StoreConfig
+from pyromq.store.engine import Damage
+from pyromq.units import LogOffset
 from tests.support.brokers import BrokerInHand, caller, properties, send_request
 from tests.support.clock import START_MS
 
@@ -142,3 +144,12 @@ def test_the_disk_is_told_as_ratio_and_in_words(hand: BrokerInHand) -> None:
 def test_a_real_directory_is_on_a_real_disk(tmp_path: Path) -> None:
     hand = BrokerInHand(store={"store_path_root_dir": str(tmp_path)})
     assert 0 < float(hand.broker.runtime_info()["commitLogDiskRatio"]) < 1
+
+
+def test_the_runtime_info_counts_damage(
+    hand: BrokerInHand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert hand.broker.runtime_info()["storeCorruptRecords"] == "0"
+    hole = (LogOffset(200), LogOffset(350))
+    monkeypatch.setattr(hand.engine, "damage", lambda: Damage(3, [hole]))
+    assert hand.broker.runtime_info()["storeCorruptRecords"] == "3"

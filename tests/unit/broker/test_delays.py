@@ -16,6 +16,7 @@ from pyromq.store.engine import QueueRead
 from pyromq.units import QueueOffset
 from pyromq.wire.record import Record, decode_records, parse_properties
 from tests.support.brokers import BrokerInHand, caller, properties, send_request
+from tests.support.engines import split_records
 
 MINUTE_MS = 60_000
 
@@ -452,7 +453,9 @@ def test_a_message_the_log_does_not_have_is_passed_over(
 
     def miss_the_first(topic: str, queue_id: int, offset: QueueOffset, **how: Any) -> QueueRead:
         found = read(topic, queue_id, offset, **how)
-        return found if offset else found._replace(body=b"", message_count=0)
+        if offset:
+            return found
+        return found._replace(body=b"", message_count=0, next_offset=QueueOffset(1))
 
     send_later(hand, 1, count=3)
     with monkeypatch.context() as patched:
@@ -461,7 +464,38 @@ def test_a_message_the_log_does_not_have_is_passed_over(
     hand.flush()
     assert len(stored(hand)) == 2
     assert noted(hand) == {1: 3}
-    assert "delay level 1: no message is found at 0" in caplog.text
+    assert "delay level 1: no message is found at some of the places 0 to 0" in caplog.text
+
+
+@pytest.mark.parametrize("damaged", [{0}, {1}, {2}, {0, 1}, {1, 2}, {0, 1, 2}])
+def test_messages_the_log_has_no_more_do_not_hold_up_those_around_them(
+    hand: BrokerInHand,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    damaged: set[int],
+) -> None:
+    read = hand.engine.read
+
+    def pass_over(topic: str, queue_id: int, offset: QueueOffset, **how: Any) -> QueueRead:
+        found = read(topic, queue_id, offset, **how)
+        records = [
+            record
+            for record in split_records(found.body)
+            if int.from_bytes(record[20:28], "big") not in damaged
+        ]
+        return found._replace(body=b"".join(records), message_count=len(records))
+
+    send_later(hand, 1, count=3)
+    with monkeypatch.context() as patched:
+        patched.setattr(hand.engine, "read", pass_over)
+        hand.advance(1_000)
+    hand.flush()
+    assert len(stored(hand)) == 3 - len(damaged)
+    assert noted(hand) == {1: 3}
+    assert caplog.text.count("no message is found at some of the places 0 to 2") == 1
+    send_later(hand, 1)
+    hand.advance(1_000)
+    assert len(stored(hand)) == 4 - len(damaged)
 
 
 def test_a_journal_that_failed_does_not_stop_deliveries(hand: BrokerInHand) -> None:

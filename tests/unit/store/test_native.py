@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,8 +16,8 @@ from pathlib import Path
 
 import pytest
 
-from pyromq.errors import MessageIllegal, Occupied, StoreDamaged, StoreFailed
-from pyromq.store.engine import Boundary, KeyQuery, Positions, QueueRange, ReadStatus
+from pyromq.errors import MessageIllegal, Occupied, StoreFailed
+from pyromq.store.engine import Boundary, Damage, KeyQuery, Positions, QueueRange, ReadStatus
 from pyromq.store.native import NativeEngine, open_store
 from pyromq.units import LogOffset, QueueOffset
 from tests.support.engines import batch, put, put_batch, read, settings, split_records
@@ -215,39 +216,82 @@ def test_a_killed_process_loses_nothing_that_was_committed(tmp_path: Path, mode:
 def test_a_torn_tail_is_cut_with_a_warning(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    engine = open_store(settings(tmp_path))
+    engine = open_store(settings(tmp_path, flush_interval_ms=1 << 30))
     put(engine, body=b"whole")
     start = put(engine, body=b"torn").log_offset
     engine.write()
+    killed = tmp_path / "killed"
+    shutil.copytree(tmp_path, killed)  # what a power cut leaves: nothing vouches for any of it
     engine.close()
-    log = tmp_path / "commitlog" / "0".zfill(20)
+    log = killed / "commitlog" / "0".zfill(20)
     content = bytearray(log.read_bytes())
     content[start + 60 :] = bytes(len(content) - start - 60)
     log.write_bytes(content)
+    shutil.rmtree(killed / "pyromq")
     with caplog.at_level(logging.WARNING):
-        engine = open_store(settings(tmp_path))
+        engine = open_store(settings(killed))
     assert "incomplete record at byte" in caplog.text
     assert engine.queue_range("TopicTest", 0).max_offset == 1
     assert engine.positions().written == start
+    assert engine.damage() == Damage(0, [])
     engine.close()
 
 
-def test_damage_before_valid_records_stops_the_start_and_changes_nothing(tmp_path: Path) -> None:
+def test_damage_before_valid_records_is_passed_over_and_nothing_is_cut(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     engine = open_store(settings(tmp_path))
-    for _ in range(5):
-        put(engine)
+    places = [put(engine, body=b"%d" % number) for number in range(5)]
     engine.write()
     engine.close()
     (tmp_path / "abort").write_text("1")
     log = tmp_path / "commitlog" / "0".zfill(20)
     content = bytearray(log.read_bytes())
-    content[88] ^= 1
+    content[places[1].log_offset + 88] ^= 1
     log.write_bytes(content)
-    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
-    with pytest.raises(StoreDamaged, match=r"0{20}: byte 0: body checksum differs"):
-        open_store(settings(tmp_path))
-    after = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
-    assert after == before
+    shutil.rmtree(tmp_path / "consumequeue")
+    with caplog.at_level(logging.WARNING):
+        engine = open_store(settings(tmp_path))
+    assert f"{log}: byte {places[1].log_offset}: body checksum differs" in caplog.text
+    assert engine.damage() == Damage(1, [(places[1].log_offset, places[2].log_offset)])
+    assert bodies(engine, 0) == [b"0", b"2", b"3", b"4"]
+    assert put(engine).queue_offset == 5
+    engine.write()
+    engine.close()
+    assert log.read_bytes()[: places[4].end] == bytes(content[: places[4].end])
+
+
+def test_a_record_damaged_while_running_is_passed_over_and_told_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    engine = open_store(settings(tmp_path))
+    places = [put(engine, body=b"%d" % number) for number in range(5)]
+    engine.write()
+    log = tmp_path / "commitlog" / "0".zfill(20)
+    with log.open("r+b") as file:
+        file.seek(places[2].log_offset + 4)
+        file.write(bytes(4))  # its magic number
+    for _ in range(2):
+        read = engine.read(
+            "TopicTest",
+            0,
+            QueueOffset(1),
+            message_count_max=2,
+            body_size_max=1 << 20,
+            tag_hashes=None,
+        )
+        assert (read.status, read.message_count, read.next_offset) == (ReadStatus.FOUND, 1, 3)
+    assert bodies(engine, 0) == [b"0", b"1", b"3", b"4"]
+    told = [record for record in caplog.records if "is damaged and passed over" in record.message]
+    assert len(told) == 1
+    assert told[0].levelno == logging.ERROR
+    assert f"{log}: byte {places[2].log_offset}: wrong magic: message 2 of TopicTest/0" in (
+        told[0].message
+    )
+    assert engine.damage() == Damage(1, [])
+    assert engine.record_at(places[2].log_offset) is None
+    assert engine.store_time("TopicTest", 0, QueueOffset(2)) == -1
+    engine.close()
 
 
 def test_a_dropped_topic_leaves_no_files(tmp_path: Path) -> None:

@@ -41,6 +41,7 @@ pub(crate) fn translate(py: Python<'_>, error: StoreError) -> PyErr {
 struct Names {
     appended: Py<PyAny>,
     arrival: Py<PyAny>,
+    damage: Py<PyAny>,
     key_query: Py<PyAny>,
     log_segment: Py<PyAny>,
     positions: Py<PyAny>,
@@ -77,6 +78,7 @@ impl Names {
             Ok(Names {
                 appended: name("Appended")?,
                 arrival: name("Arrival")?,
+                damage: name("Damage")?,
                 key_query: name("KeyQuery")?,
                 log_segment: name("LogSegment")?,
                 positions: name("Positions")?,
@@ -147,6 +149,18 @@ impl<'py> Octets<'py> {
 #[pyclass(frozen, subclass)]
 pub struct LogEngine {
     engine: Engine,
+}
+
+impl LogEngine {
+    /// Logs what reads found damaged; each place is told once.
+    fn tell_damage(&self, py: Python<'_>) -> PyResult<()> {
+        for text in self.engine.take_damage_news() {
+            py.import("logging")?
+                .call_method1("getLogger", ("pyromq.store.native",))?
+                .call_method1("error", ("store: %s", text))?;
+        }
+        Ok(())
+    }
 }
 
 #[pymethods]
@@ -290,6 +304,13 @@ impl LogEngine {
         )
     }
 
+    fn damage<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let (count, holes) = self.engine.damage();
+        let holes: Vec<(u64, u64)> = holes.iter().map(|hole| (hole.from, hole.to)).collect();
+        let names = Names::get(py)?;
+        names.make(py, &names.damage, (count, holes))
+    }
+
     fn failure(&self) -> Option<String> {
         self.engine.failure()
     }
@@ -327,7 +348,7 @@ impl LogEngine {
         tag_hashes: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let tags = tag_hashes.map(tags_of).transpose()?;
-        let plan = self
+        let mut plan = self
             .engine
             .plan_read(
                 topic,
@@ -338,11 +359,24 @@ impl LogEngine {
                 tags.as_deref(),
             )
             .map_err(|error| translate(py, error))?;
-        let body = PyBytes::new_with(py, plan.size, |out| {
-            self.engine
-                .copy(&plan.records, out)
-                .map_err(|error| translate(py, error))
-        })?;
+        if plan.has_news {
+            self.tell_damage(py)?;
+        }
+        let body = loop {
+            let mut damaged = Vec::new();
+            let body = PyBytes::new_with(py, plan.size, |out| {
+                damaged = self
+                    .engine
+                    .copy(&plan, out)
+                    .map_err(|error| translate(py, error))?;
+                Ok(())
+            })?;
+            if damaged.is_empty() {
+                break body;
+            }
+            plan.pass_over(&damaged);
+            self.tell_damage(py)?;
+        };
         let names = Names::get(py)?;
         let values = (
             names.status(plan.status),

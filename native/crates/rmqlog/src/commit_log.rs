@@ -408,6 +408,30 @@ impl CommitLog {
         Ok(())
     }
 
+    /// Reads what there is of written bytes, which must lie in one segment; answers how many that were. A
+    /// missing segment has none.
+    pub fn read_some(
+        &self,
+        cache: &mut FileCache,
+        buffer: &mut [u8],
+        log_offset: u64,
+    ) -> Result<usize> {
+        let base = self.base_of(log_offset);
+        if cache.get(FileKey::Segment(base)).is_none()
+            && self
+                .current
+                .as_ref()
+                .is_none_or(|current| current.base != base)
+            && !self.disk.exists(&self.path_of(base))
+        {
+            return Ok(0);
+        }
+        let at = log_offset - base;
+        let file = self.file_of(cache, base)?;
+        file.read_at(buffer, at)
+            .map_err(|error| failed_at("read", &self.path_of(base), at, &error))
+    }
+
     fn file_of(&self, cache: &mut FileCache, base: u64) -> Result<Arc<dyn DiskFile>> {
         if let Some(current) = self.current.as_ref().filter(|current| current.base == base) {
             return Ok(Arc::clone(&current.file));

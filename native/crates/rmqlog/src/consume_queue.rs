@@ -216,6 +216,22 @@ impl QueueTable {
         queue.persisted = count;
     }
 
+    /// Lengthens a queue by blank units up to `count`: messages that are lost, which `near` in the log
+    /// were. Their places are not given again.
+    pub fn fill(&mut self, number: u32, count: i64, near: u64) {
+        let queue = &self.queues[number as usize];
+        if queue.count == 0 || count <= queue.count {
+            return;
+        }
+        let blank = Unit {
+            log_offset: near,
+            ..Unit::BLANK
+        };
+        for queue_offset in queue.count..count {
+            self.push(number, queue_offset, blank);
+        }
+    }
+
     /// Adds the unit of the message with this queue offset. Offsets below `count` are there already; a
     /// jump is filled with blank units.
     pub fn push(&mut self, number: u32, queue_offset: i64, unit: Unit) {

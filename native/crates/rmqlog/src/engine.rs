@@ -10,6 +10,7 @@ use std::os::fd::RawFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use crate::damage::Hole;
 use crate::disk::{Disk, Held};
 use crate::error::{failed, Result, StoreError};
 use crate::event::Event;
@@ -235,6 +236,17 @@ impl Engine {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone()
+    }
+
+    /// How many places of the store are known to be damaged, and the holes in the log.
+    pub fn damage(&self) -> (u64, Vec<Hole>) {
+        let state = self.state();
+        (state.damage.count(), state.damage.holes().to_vec())
+    }
+
+    /// Damage that reads came by since the last call, a sentence each.
+    pub fn take_damage_news(&self) -> Vec<String> {
+        self.state().damage.take_news()
     }
 
     /// Queues that grew by commit since the last call: topic, queue id, one past the newest message.

@@ -25,6 +25,8 @@ pub struct FoundQueue {
     pub count: i64,
     /// One past the last unit there is, safe or not.
     pub present: i64,
+    /// The same, whether its files are believed or not.
+    pub seen: i64,
     /// Its files contradict themselves or the log: they are removed, and rebuilt from the log.
     pub is_broken: bool,
     /// Something may be behind `count` that does not belong there.
@@ -62,6 +64,7 @@ pub fn list_queues(disk: &Arc<dyn Disk>, settings: &Settings) -> Result<(Vec<Fou
                 min: 0,
                 count: 0,
                 present: 0,
+                seen: 0,
                 is_broken: false,
                 needs_cut: false,
             });
@@ -166,7 +169,8 @@ pub fn measure(
     })?;
     let min = partition(begin, count, |offset| {
         let unit = reader.unit(offset)?;
-        Ok(unit.is_blank() || unit.log_offset < files.min)
+        // Blank units behind others stand for lost messages and have a log position.
+        Ok((unit.is_blank() && unit.log_offset == 0) || unit.log_offset < files.min)
     })?;
     let mut needs_cut = check_last;
     let mut is_broken = false;
@@ -188,14 +192,20 @@ pub fn measure(
         }
     }
     if check_last && min < count {
-        let unit = reader.unit(count - 1)?;
+        let mut last = count - 1;
+        let mut unit = reader.unit(last)?;
+        while unit.is_blank() && last > min {
+            last -= 1;
+            unit = reader.unit(last)?;
+        }
         let fits = files.head(unit.log_offset)?.is_some_and(|head| {
             head[0..4] == unit.size.to_be_bytes()
                 && head[12..16] == queue.id.to_be_bytes()
-                && head[20..28] == (count - 1).to_be_bytes()
+                && head[20..28] == last.to_be_bytes()
         });
-        is_broken |= !fits;
+        is_broken |= !fits && !unit.is_blank();
     }
+    queue.seen = present;
     queue.is_broken = is_broken;
     queue.needs_cut = needs_cut;
     queue.min = if is_broken { 0 } else { min };
@@ -228,7 +238,7 @@ pub fn refuse_dropped(
     }
     if is_broken {
         queue.is_broken = true;
-        (queue.min, queue.count, queue.present) = (0, 0, 0);
+        (queue.min, queue.count, queue.present, queue.seen) = (0, 0, 0, 0);
     }
     Ok(())
 }

@@ -16,9 +16,9 @@ use crate::error::{failed, failed_at, Result, StoreError};
 const DISPATCH_MAGIC: &[u8; 8] = b"PYROMQ-D";
 const QUEUES_MAGIC: &[u8; 8] = b"PYROMQ-Q";
 /// The version this code writes, and the newest it can read.
-const FORMAT: u32 = 1;
+pub(crate) const FORMAT: u32 = 1;
 /// Oldest version that can read what this code writes.
-const OLDEST_READER: u32 = 1;
+pub(crate) const OLDEST_READER: u32 = 1;
 /// The dispatch file has two slots; a torn write leaves the other one.
 const SLOT_SIZE: usize = 512;
 const BOOT_ID_SIZE: usize = 64;
@@ -270,7 +270,7 @@ impl QueuesFile {
 }
 
 /// Whether the file begins as ours do; a newer one that we must not read is an error.
-fn check_head(from: &mut Reader<'_>, magic: &[u8], path: &Path) -> Result<bool> {
+pub(crate) fn check_head(from: &mut Reader<'_>, magic: &[u8], path: &Path) -> Result<bool> {
     if from.take(magic.len()) != Some(magic) {
         return Ok(false);
     }
@@ -287,8 +287,8 @@ fn check_head(from: &mut Reader<'_>, magic: &[u8], path: &Path) -> Result<bool> 
     Ok(true)
 }
 
-struct Reader<'a> {
-    rest: &'a [u8],
+pub(crate) struct Reader<'a> {
+    pub(crate) rest: &'a [u8],
 }
 
 impl<'a> Reader<'a> {
@@ -303,7 +303,7 @@ impl<'a> Reader<'a> {
         Some(u32::from_be_bytes([part[0], part[1], part[2], part[3]]))
     }
 
-    fn u64(&mut self) -> Option<u64> {
+    pub(crate) fn u64(&mut self) -> Option<u64> {
         Some(u64::from(self.u32()?) << 32 | u64::from(self.u32()?))
     }
 

@@ -5,6 +5,7 @@
 //! the kernel still has to write that would take seconds, and if a power cut takes them back, the log's
 //! own bytes behind the remembered end tell that the stop was not clean.
 
+use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,6 +13,7 @@ use std::time::Duration;
 use crate::checkpoint::{Checkpoint, CONFIRM_OURS};
 use crate::commit_log::CommitLog;
 use crate::consume_queue::QueueTable;
+use crate::damage::{self, Damage, Hole};
 use crate::disk::{Disk, Held};
 use crate::engine::Shared;
 use crate::error::{failed, failed_at, Result, StoreError};
@@ -19,7 +21,7 @@ use crate::event::Event;
 use crate::file_cache::FileCache;
 use crate::flush::Flusher;
 use crate::found_queues::FoundQueue;
-use crate::marker::Point;
+use crate::marker::{KnownQueue, Point, QueuesFile};
 use crate::persist::{write_all, Progress};
 use crate::queue_unit::Unit;
 use crate::record::{self, Record};
@@ -76,6 +78,7 @@ pub fn open(disk: Arc<dyn Disk>, settings: Settings, event: &Arc<Event>) -> Resu
     };
     lock.write_text(LOCK_TEXT)
         .map_err(|error| failed("write", &path, &error))?;
+    note_holes(&*disk, &survey, &root)?;
     begin(&*disk, &survey, &root)?;
     clear_log_end(&*disk, &survey)?;
     sync_log(&survey)?;
@@ -88,13 +91,37 @@ pub fn open(disk: Arc<dyn Disk>, settings: Settings, event: &Arc<Event>) -> Resu
     })
 }
 
-/// From here on a stop is an unclean one, until close() says otherwise.
-fn begin(disk: &dyn Disk, survey: &Survey, root: &Path) -> Result<()> {
+/// Holes are noted before anything is changed, and how far queues reached into them: what a crash
+/// leaves of this start must not forget it.
+fn note_holes(disk: &dyn Disk, survey: &Survey, root: &Path) -> Result<()> {
+    let path = damage::note_path(root);
+    if survey.holes.is_empty() && !disk.exists(&path) {
+        return Ok(());
+    }
+    make_own_dir(disk, root)?;
+    damage::write_note(disk, root, &survey.holes)?;
+    if survey.has_new_holes && !survey.floors.is_empty() {
+        let known = QueuesFile {
+            queues: survey.floors.clone(),
+            dropped: survey.dropped.clone(),
+        };
+        known.write(disk, root)?;
+    }
+    Ok(())
+}
+
+fn make_own_dir(disk: &dyn Disk, root: &Path) -> Result<()> {
     let own = root.join("pyromq");
     if !disk.exists(&own) {
         disk.create_dir_all(&own)
             .map_err(|error| failed("create", &own, &error))?;
     }
+    Ok(())
+}
+
+/// From here on a stop is an unclean one, until close() says otherwise.
+fn begin(disk: &dyn Disk, survey: &Survey, root: &Path) -> Result<()> {
+    make_own_dir(disk, root)?;
     let abort = root.join("abort");
     let file = disk
         .create(&abort)
@@ -129,27 +156,46 @@ fn starting_marker(disk: &dyn Disk, survey: &Survey) -> crate::marker::Marker {
     marker
 }
 
-/// Makes the bytes behind the log's end zero, so that nothing there can later pass for a record.
+/// Makes the bytes behind the log's end zero, so that nothing there can later pass for a record, and
+/// gives short segments the length Apache wants.
 fn clear_log_end(disk: &dyn Disk, survey: &Survey) -> Result<()> {
     let files = &survey.files;
     if let Some(empty) = &survey.files.empty_last {
         disk.remove_file(empty)
             .map_err(|error| failed("remove", empty, &error))?;
     }
-    let Some(from) = survey.zero_from else {
-        return Ok(());
-    };
-    let mut position = from;
-    while position < files.max {
-        let base = files.base_of(position);
+    for (base, len) in files.odd_sizes() {
+        if len < files.segment_size {
+            let path = files.path_of(base);
+            let file = files.open(base)?;
+            file.set_len(files.segment_size)
+                .map_err(|error| failed("set the length of", &path, &error))?;
+            file.sync_data()
+                .map_err(|error| failed("sync", &path, &error))?;
+        }
+    }
+    if let Some(from) = survey.zero_from {
+        for base in files.bases_from(from) {
+            let path = files.path_of(base);
+            let file = files.open(base)?;
+            let at = from.max(base) - base;
+            file.zero(at, files.segment_size - at)
+                .map_err(|error| failed_at("clear", &path, at, &error))?;
+            file.sync_data()
+                .map_err(|error| failed("sync", &path, &error))?;
+        }
+    }
+    if let Some(from) = survey.blank_at {
+        let base = files.base_of(from);
         let path = files.path_of(base);
+        let at = from - base;
+        let mut blank = Vec::new();
+        record::encode_blank(files.segment_size - at, &mut blank);
         let file = files.open(base)?;
-        let at = position - base;
-        file.zero(at, files.segment_size - at)
-            .map_err(|error| failed_at("clear", &path, at, &error))?;
+        file.write_at(&blank, at)
+            .map_err(|short| failed_at("write", &path, at, &short.source))?;
         file.sync_data()
             .map_err(|error| failed("sync", &path, &error))?;
-        position = base + files.segment_size;
     }
     Ok(())
 }
@@ -161,13 +207,11 @@ fn sync_log(survey: &Survey) -> Result<()> {
     let Some(from) = survey.unsynced_from else {
         return Ok(());
     };
-    let mut base = files.base_of(from).max(files.min);
-    while base < survey.end {
+    for base in files.bases_from(from).take_while(|&base| base < survey.end) {
         files
             .open(base)?
             .sync_data()
             .map_err(|error| failed("sync", &files.path_of(base), &error))?;
-        base += files.segment_size;
     }
     Ok(())
 }
@@ -205,7 +249,7 @@ fn build(
     for gone in &mut dropped {
         gone.log_to = gone.log_to.min(survey.end);
     }
-    let rebuild = Rebuild {
+    let mut rebuild = Rebuild {
         queues_from: survey.queues_from,
         index_from: if settings.index_enabled {
             survey.index_from
@@ -213,7 +257,9 @@ fn build(
             u64::MAX
         },
         dropped: Dropped::new(&dropped),
+        holes: survey.holes.clone(),
         delay_levels_ms: settings.delay_levels_ms.clone(),
+        new_lives: HashMap::new(),
     };
     let mut state = State::new(
         log,
@@ -225,9 +271,10 @@ fn build(
         dropped,
     );
     state.is_note_stale = is_note_stale;
+    state.damage = Damage::new(rebuild.holes.clone());
     let mut progress = Progress::new(starting_progress(&*disk, &settings.root)?);
     let shared = Shared::new(disk, settings, state);
-    let mut scanner = Scanner::new(&files, survey.dispatch_from, survey.end, false);
+    let mut scanner = Scanner::between(&files, survey.dispatch_from, survey.end, &survey.holes);
     while let Ok(found) = scanner.next_record()? {
         let unwritten = {
             let mut state = shared.state();
@@ -235,6 +282,15 @@ fn build(
             state.queues.tails_size() + state.index.tails_size()
         };
         if unwritten > REBUILD_SIZE_MAX {
+            write_all(&shared, &mut progress)?;
+        }
+    }
+    if !survey.drops_are_noted {
+        rebuild.begin_new_lives(&mut shared.state())?;
+    }
+    for floor in &survey.floors {
+        rebuild.keep_places(&mut shared.state(), floor)?;
+        if shared.state().queues.tails_size() > REBUILD_SIZE_MAX {
             write_all(&shared, &mut progress)?;
         }
     }
@@ -267,11 +323,15 @@ struct Rebuild {
     queues_from: u64,
     index_from: u64,
     dropped: Dropped,
+    holes: Vec<Hole>,
     delay_levels_ms: Vec<i64>,
+    /// Records that claim the first place of a queue that has older ones: the topic was deleted and
+    /// made anew, or a damaged record lies. The next record of the queue tells.
+    new_lives: HashMap<u32, Unit>,
 }
 
 impl Rebuild {
-    fn dispatch(&self, state: &mut State, found: &Record<'_>) -> Result<()> {
+    fn dispatch(&mut self, state: &mut State, found: &Record<'_>) -> Result<()> {
         let marks = record::scan_properties(found.properties);
         if found.log_offset >= self.index_from && record::is_indexed(found.sys_flag) {
             let mut hashes = Vec::new();
@@ -298,22 +358,81 @@ impl Rebuild {
         self.add(state, number, found.queue_offset, unit)
     }
 
-    fn add(&self, state: &mut State, number: u32, queue_offset: i64, unit: Unit) -> Result<()> {
+    fn add(&mut self, state: &mut State, number: u32, queue_offset: i64, unit: Unit) -> Result<()> {
+        if let Some(first) = self.new_lives.remove(&number) {
+            if queue_offset == 1 {
+                state.queues.cut(&mut state.cache, number, 0)?;
+                state.queues.push(number, 0, first);
+            }
+        }
         let queue = state.queues.queue(number);
         let (min, count) = (queue.min, queue.count);
         if (min..count).contains(&queue_offset) {
             let known = state.queues.unit(&mut state.cache, number, queue_offset)?;
-            if !known.is_blank() && known.log_offset >= unit.log_offset {
-                return Ok(()); // there already, or of a later life of the topic
+            if !known.is_blank() {
+                // There already, or of a later life of the topic. A life of its own begins at 0.
+                if queue_offset == 0 && known.log_offset < unit.log_offset {
+                    self.new_lives.insert(number, unit);
+                }
+                return Ok(());
             }
-            // The same place, given again later: the topic was deleted and made anew.
+            // A lost message is there again.
             state.queues.cut(&mut state.cache, number, queue_offset)?;
         } else if queue_offset < min {
             return Ok(());
-        } else if count > 0 && queue_offset - count > state.queues.units_per_file() {
-            return Ok(()); // no queue has such a hole: not to be believed
+        } else if count > 0 && queue_offset > count {
+            let lost_max = self.lost_before(unit.log_offset) / record::RECORD_SIZE_MIN as u64;
+            if queue_offset - count > state.queues.units_per_file() + lost_max as i64 {
+                return Ok(()); // no hole explains that: not to be believed
+            }
+            let near = self.near(state, number, unit.log_offset)?;
+            state.queues.fill(number, queue_offset, near);
         }
         state.queues.push(number, queue_offset, unit);
+        Ok(())
+    }
+
+    /// Believes new lives that no further record speaks for or against.
+    fn begin_new_lives(&mut self, state: &mut State) -> Result<()> {
+        for (number, first) in std::mem::take(&mut self.new_lives) {
+            state.queues.cut(&mut state.cache, number, 0)?;
+            state.queues.push(number, 0, first);
+        }
+        Ok(())
+    }
+
+    /// Bytes of all holes before `log_offset`.
+    fn lost_before(&self, log_offset: u64) -> u64 {
+        let before = self.holes.iter().filter(|hole| hole.to <= log_offset);
+        before.map(|hole| hole.to - hole.from).sum()
+    }
+
+    /// A log position for blank units behind the queue's last one: in the last hole before `log_offset`.
+    fn near(&self, state: &mut State, number: u32, log_offset: u64) -> Result<u64> {
+        let count = state.queues.queue(number).count;
+        let last = state.queues.unit(&mut state.cache, number, count - 1)?;
+        let before = self.holes.iter().filter(|hole| hole.from < log_offset);
+        let hole = before.map(|hole| hole.from).next_back().unwrap_or(0);
+        Ok(hole.max(last.log_offset).max(1))
+    }
+
+    /// Places that were given to messages which are lost stay given.
+    fn keep_places(&self, state: &mut State, floor: &KnownQueue) -> Result<()> {
+        if floor.count <= 0 || queue_topic(floor.topic.as_bytes()).is_none() {
+            return Ok(());
+        }
+        let number = state.queues.find_or_add(&floor.topic, floor.id);
+        if state.queues.queue(number).count == 0 {
+            let near = self.holes.last().map_or(1, |hole| hole.from.max(1));
+            let blank = Unit {
+                log_offset: near,
+                ..Unit::BLANK
+            };
+            state.queues.push(number, floor.count - 1, blank);
+            return Ok(());
+        }
+        let near = self.near(state, number, u64::MAX)?;
+        state.queues.fill(number, floor.count, near);
         Ok(())
     }
 }

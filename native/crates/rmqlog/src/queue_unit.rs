@@ -3,7 +3,8 @@
 use crate::record::TOPIC_SIZE_MAX;
 
 pub const UNIT_SIZE: usize = 20;
-/// Size field of units that fill a file before a queue's first message.
+/// Size field of units that stand for no message: those that fill a file before a queue's first one have
+/// log position 0, those of lost ones one nearby.
 const BLANK_UNIT_SIZE: i32 = i32::MAX;
 
 /// One entry of a consume queue.

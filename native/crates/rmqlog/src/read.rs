@@ -1,13 +1,15 @@
 //! Reads of committed messages: by queue, by log position, by time.
 //!
 //! Statuses and limits follow Apache's `DefaultMessageStore.getMessage`. A queue read first decides which
-//! records to hand out, then copies them; records that lie close together come with one pread.
+//! records to hand out, then copies them; records that lie close together come with one pread. Every
+//! record is checked before it goes out: a damaged one is passed over, told of once, and counted.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use crate::commit_log::CommitLog;
 use crate::engine::Engine;
-use crate::error::{Result, StoreError};
+use crate::error::Result;
 use crate::file_cache::FileCache;
 use crate::queue_unit::{Unit, UNIT_SIZE};
 use crate::record::{self, Found};
@@ -48,10 +50,37 @@ pub struct ReadPlan {
     pub next_offset: i64,
     pub min_offset: i64,
     pub max_offset: i64,
-    /// Log offset and size of each record.
-    pub records: Vec<(u64, u32)>,
+    /// Where each record is.
+    pub records: Vec<Planned>,
     /// Bytes of all of them.
     pub size: usize,
+    /// Queue units were found that point nowhere: see [`Engine::take_damage_news`].
+    pub has_news: bool,
+    topic: Option<Arc<str>>,
+    queue_id: i32,
+}
+
+/// A record to be read, as its queue knows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Planned {
+    pub log_offset: u64,
+    pub size: u32,
+    pub queue_offset: i64,
+}
+
+impl ReadPlan {
+    /// Takes out the records that [`Engine::copy`] found damaged; the read goes on behind them.
+    pub fn pass_over(&mut self, damaged: &[usize]) {
+        let mut number = 0;
+        self.records.retain(|_| {
+            number += 1;
+            !damaged.contains(&(number - 1))
+        });
+        self.size = self.records.iter().map(|next| next.size as usize).sum();
+        if self.records.is_empty() {
+            self.status = ReadStatus::NoMatchedMessage;
+        }
+    }
 }
 
 /// Which tag hashes a reader wants.
@@ -92,11 +121,30 @@ impl Engine {
         state.plan_read(topic, queue_id, queue_offset, count_max, size_max, &wanted)
     }
 
-    /// Copies the planned records one behind the other into `out`, which has the plan's size.
-    pub fn copy(&self, records: &[(u64, u32)], out: &mut [u8]) -> Result<()> {
-        let mut state = self.state();
-        let State { log, cache, .. } = &mut *state;
-        copy_records(log, cache, records, out)
+    /// Copies the planned records one behind the other into `out`, which has the plan's size. Answers
+    /// which of them are damaged, by their place in the plan: then take those out and copy again.
+    pub fn copy(&self, plan: &ReadPlan, out: &mut [u8]) -> Result<Vec<usize>> {
+        self.state().copy(plan, out)
+    }
+
+    /// Both steps in one: what is damaged is passed over.
+    pub fn read(
+        &self,
+        topic: &str,
+        queue_id: i32,
+        queue_offset: i64,
+        count_max: usize,
+        size_max: usize,
+    ) -> Result<(ReadPlan, Vec<u8>)> {
+        let mut plan = self.plan_read(topic, queue_id, queue_offset, count_max, size_max, None)?;
+        loop {
+            let mut out = vec![0u8; plan.size];
+            let damaged = self.copy(&plan, &mut out)?;
+            if damaged.is_empty() {
+                return Ok((plan, out));
+            }
+            plan.pass_over(&damaged);
+        }
     }
 
     /// The committed record that begins exactly at `log_offset`.
@@ -154,12 +202,16 @@ impl State {
             max_offset: 0,
             records: Vec::new(),
             size: 0,
+            has_news: false,
+            topic: None,
+            queue_id,
         };
         let Some(number) = self.find_queue(topic, queue_id)? else {
             return Ok(plan);
         };
         let queue = self.queues.queue(number);
         let (min, max) = (queue.min, queue.count);
+        plan.topic = Some(Arc::clone(&queue.topic));
         plan.min_offset = min;
         plan.max_offset = max;
         (plan.status, plan.next_offset) = if max == 0 {
@@ -190,6 +242,7 @@ impl State {
             queues,
             cache,
             commit,
+            damage,
             ..
         } = self;
         while scanned < scan_max {
@@ -209,19 +262,31 @@ impl State {
                 if is_full && !unit.is_blank() {
                     return Ok(plan);
                 }
-                if !unit.is_blank() && (!unit.is_written() || unit.end() > *commit) {
-                    return Err(StoreError::Failed(format!(
-                        "{}: unit {} does not point into the log",
-                        queues.queue_dir(number).display(),
-                        queue_offset + scanned as i64
-                    )));
+                let at = queue_offset + scanned as i64;
+                let points_nowhere = !unit.is_written() || unit.end() > *commit;
+                if !unit.is_blank() && points_nowhere {
+                    plan.has_news = true;
+                    damage.found_unit(number, at, || {
+                        format!(
+                            "{}: unit {at} does not point into the log: its message is passed over",
+                            queues.queue_dir(number).display()
+                        )
+                    });
                 }
                 scanned += 1;
-                plan.next_offset = queue_offset + scanned as i64;
-                if unit.is_blank() || !wanted.has(unit.tag) {
+                plan.next_offset = at + 1;
+                if unit.is_blank()
+                    || points_nowhere
+                    || !wanted.has(unit.tag)
+                    || damage.is_in_hole(unit.log_offset)
+                {
                     continue;
                 }
-                plan.records.push((unit.log_offset, unit.size as u32));
+                plan.records.push(Planned {
+                    log_offset: unit.log_offset,
+                    size: unit.size as u32,
+                    queue_offset: at,
+                });
                 plan.size += size;
                 plan.status = ReadStatus::Found;
             }
@@ -240,7 +305,8 @@ impl State {
         }
         let State { log, cache, .. } = self;
         let mut bytes = vec![0u8; record::RECORD_SIZE_MIN];
-        log.read_at(cache, &mut bytes, log_offset)?;
+        let got = log.read_some(cache, &mut bytes, log_offset)?;
+        bytes.truncate(got);
         loop {
             match record::parse(&bytes, log_offset, room, true) {
                 Found::Record(found) => {
@@ -250,25 +316,41 @@ impl State {
                 }
                 Found::Partial(size) if size <= readable && size > bytes.len() => {
                     bytes.resize(size, 0);
-                    log.read_at(cache, &mut bytes, log_offset)?;
+                    let got = log.read_some(cache, &mut bytes, log_offset)?;
+                    bytes.truncate(got);
+                    if got < size {
+                        return Ok(None);
+                    }
                 }
                 _ => return Ok(None),
             }
         }
     }
 
-    /// Store time of a queue's message; `None` for a blank unit.
+    /// Store time of a queue's message; `None` for a blank unit and where no such record is.
     fn store_time(&mut self, number: u32, queue_offset: i64) -> Result<Option<i64>> {
         let State {
-            log, queues, cache, ..
+            log,
+            queues,
+            cache,
+            commit,
+            damage,
+            ..
         } = self;
         let unit = queues.unit(cache, number, queue_offset)?;
-        if unit.is_blank() {
+        if unit.is_blank()
+            || !unit.is_written()
+            || unit.end() > *commit
+            || damage.is_in_hole(unit.log_offset)
+        {
             return Ok(None);
         }
         let mut prefix = [0u8; record::STORE_TIME_PREFIX];
-        log.read_at(cache, &mut prefix, unit.log_offset)?;
-        Ok(record::store_timestamp(&prefix))
+        let got = log.read_some(cache, &mut prefix, unit.log_offset)?;
+        let is_record = record::is_head(&prefix[..got], unit.log_offset)
+            && prefix[0..4] == unit.size.to_be_bytes()
+            && prefix[20..28] == queue_offset.to_be_bytes();
+        Ok(record::store_timestamp(&prefix).filter(|_| is_record))
     }
 
     fn offset_by_time(
@@ -311,67 +393,111 @@ impl State {
     }
 }
 
-/// Copies records into `out`, several with one pread where they lie close together.
+impl State {
+    fn copy(&mut self, plan: &ReadPlan, out: &mut [u8]) -> Result<Vec<usize>> {
+        let State {
+            log, cache, damage, ..
+        } = self;
+        copy_records(log, cache, &plan.records, out)?;
+        let mut damaged = Vec::new();
+        let mut at = 0;
+        for (number, planned) in plan.records.iter().enumerate() {
+            let bytes = &out[at..at + planned.size as usize];
+            at += planned.size as usize;
+            let Some(reason) = problem(log, plan, planned, bytes) else {
+                continue;
+            };
+            damaged.push(number);
+            damage.found(planned.log_offset, || {
+                format!(
+                    "{}: byte {}: {reason}: message {} of {}/{} is damaged and passed over",
+                    log.path_of(planned.log_offset).display(),
+                    planned.log_offset - log.base_of(planned.log_offset),
+                    planned.queue_offset,
+                    plan.topic.as_deref().unwrap_or_default(),
+                    plan.queue_id,
+                )
+            });
+        }
+        Ok(damaged)
+    }
+}
+
+/// Why what was read is not the record its queue speaks of, if so.
+fn problem(
+    log: &CommitLog,
+    plan: &ReadPlan,
+    planned: &Planned,
+    bytes: &[u8],
+) -> Option<&'static str> {
+    let log_offset = planned.log_offset;
+    let room = log.base_of(log_offset) + log.segment_size() - log_offset;
+    let found = match record::parse(bytes, log_offset, room, true) {
+        Found::Record(found) => found,
+        Found::Bad(reason) => return Some(reason),
+        Found::Blank | Found::Partial(_) => return Some("no such record"),
+    };
+    let topic = plan.topic.as_deref().unwrap_or_default();
+    if found.size != bytes.len() {
+        return Some("total size differs from its queue's");
+    }
+    // Apache's light queues point to records of another topic.
+    let is_own = found.topic == topic.as_bytes()
+        && found.queue_id == plan.queue_id
+        && found.queue_offset == planned.queue_offset;
+    if !is_own && !topic.starts_with("%LMQ%") {
+        return Some("another queue's record");
+    }
+    None
+}
+
+/// Copies records into `out`, several with one pread where they lie close together. Bytes that are not
+/// there are zero.
 fn copy_records(
     log: &CommitLog,
     cache: &mut FileCache,
-    records: &[(u64, u32)],
+    records: &[Planned],
     out: &mut [u8],
 ) -> Result<()> {
     let mut scratch = Vec::new();
     let mut rest = out;
     let mut first = 0;
     while first < records.len() {
-        let start = records[first].0;
+        let start = records[first].log_offset;
         let limit = log.base_of(start) + log.segment_size();
-        let mut end = start + u64::from(records[first].1);
-        let mut wanted = u64::from(records[first].1);
+        let mut end = start + u64::from(records[first].size);
+        let mut wanted = u64::from(records[first].size);
         let mut last = first + 1;
-        while let Some(&(offset, size)) = records.get(last) {
-            let record_end = offset + u64::from(size);
+        while let Some(next) = records.get(last) {
+            let (offset, record_end) = (next.log_offset, next.log_offset + u64::from(next.size));
             let is_near = offset >= end && offset - end <= GAP_MAX && record_end <= limit;
             if !is_near || record_end - start > RUN_SIZE_MAX {
                 break;
             }
             end = record_end;
-            wanted += u64::from(size);
+            wanted += u64::from(next.size);
             last += 1;
         }
         let (part, others) = rest.split_at_mut(wanted as usize);
-        if end - start == wanted {
-            log.read_at(cache, part, start)?;
+        if end > limit {
+            part.fill(0); // no record reaches over its segment's end: the unit is damaged
+        } else if end - start == wanted {
+            let got = log.read_some(cache, part, start)?;
+            part[got..].fill(0);
         } else {
             scratch.resize((end - start) as usize, 0);
-            log.read_at(cache, &mut scratch, start)?;
+            let got = log.read_some(cache, &mut scratch, start)?;
+            scratch[got..].fill(0);
             let mut at = 0;
-            for &(offset, size) in &records[first..last] {
-                let from = (offset - start) as usize;
-                part[at..at + size as usize].copy_from_slice(&scratch[from..from + size as usize]);
-                at += size as usize;
+            for next in &records[first..last] {
+                let from = (next.log_offset - start) as usize;
+                let size = next.size as usize;
+                part[at..at + size].copy_from_slice(&scratch[from..from + size]);
+                at += size;
             }
         }
-        check_heads(log, &records[first..last], part)?;
         rest = others;
         first = last;
-    }
-    Ok(())
-}
-
-/// What was read must be the records the queue speaks of.
-fn check_heads(log: &CommitLog, records: &[(u64, u32)], bytes: &[u8]) -> Result<()> {
-    let mut at = 0;
-    for &(offset, size) in records {
-        let size = size as usize;
-        let says_size = bytes.get(at..at + 4) == Some(&(size as u32).to_be_bytes()[..]);
-        let says_offset = bytes.get(at + 28..at + 36) == Some(&offset.to_be_bytes()[..]);
-        if !says_size || !says_offset {
-            return Err(StoreError::Failed(format!(
-                "{}: no record of {size} bytes at byte {}, where a consume queue points",
-                log.path_of(offset).display(),
-                offset - log.base_of(offset)
-            )));
-        }
-        at += size;
     }
     Ok(())
 }

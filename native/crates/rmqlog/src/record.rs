@@ -272,6 +272,13 @@ pub fn parse(bytes: &[u8], log_offset: u64, room: u64, check_body: bool) -> Foun
     })
 }
 
+/// Whether a record seems to begin with these bytes, at least [`STORE_TIME_PREFIX`] of them.
+pub fn is_head(bytes: &[u8], log_offset: u64) -> bool {
+    bytes.len() >= STORE_TIME_PREFIX
+        && bytes[28..36] == log_offset.to_be_bytes()
+        && [MAGIC_V1, MAGIC_V2].contains(&u32_at(bytes, 4))
+}
+
 /// As many first bytes of a record as [`store_timestamp`] looks at.
 pub const STORE_TIME_PREFIX: usize = HEAD_SIZE + 20 + 8;
 

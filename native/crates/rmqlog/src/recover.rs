@@ -1,14 +1,16 @@
 //! The start: what is in the directory, how much of it can be believed, what must be rebuilt.
 //!
-//! In two steps. [`survey`] only reads: it decides where the log ends and from where queues and index are
-//! rebuilt, or finds damage, and then nothing on disk has changed. [`Survey`] is then carried out by
-//! `engine.rs`.
+//! In two steps. [`survey`] only reads: it decides where the log ends, what in it is damaged, and from
+//! where queues and index are rebuilt; if it refuses, nothing on disk has changed. [`Survey`] is then
+//! carried out by `open.rs`.
 //!
 //! Rules. A clean stop of ours (no `abort`, our marker true to the log, nothing behind its end) needs no
 //! scan. Otherwise every record from the segment that holds the last safe dispatch point on is checked
-//! in full. The log ends before the first bad record, if nothing valid comes behind it: that is a torn
-//! last write, and its bytes become zero. If something valid does come behind it, that is damage, and
-//! the store does not open. Where Apache ran last, its own checkpoint says what is safe (`CommitLog.
+//! in full. A bad record with nothing valid behind it is a torn last write: the log ends before it, and
+//! its bytes become zero. With something valid behind it, or where a sync once vouched for it, it is a
+//! *hole*: nothing is cut, what lies around it is served, and places that were given in it are never given
+//! again. Behind a hole that no sync had passed, appends begin in a fresh segment, as they do behind a hole
+//! at the log's end. Where Apache ran last, its own checkpoint says what is safe (`CommitLog.
 //! recoverNormally`, `recoverAbnormally`); our marker is then ignored.
 
 use std::collections::HashMap;
@@ -16,6 +18,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::checkpoint::{Checkpoint, CONFIRM_OURS};
+use crate::damage::{merged, Hole};
 use crate::disk::Disk;
 use crate::error::{failed, Result, StoreError};
 use crate::file_cache::FileCache;
@@ -24,10 +27,12 @@ use crate::found_queues::{
 };
 use crate::index::IndexSet;
 use crate::index_format::Shape;
-use crate::marker::{DroppedTopic, Marker, Point, QueuesFile};
+use crate::log_check::{scan, Scan};
+use crate::marker::{DroppedTopic, KnownQueue, Marker, Point, QueuesFile};
 use crate::queue_unit::topic_problem;
 use crate::record;
-use crate::scan::{look_beyond, LogFiles, Scanner};
+use crate::remembered::{floors, round_up, told, Memory};
+use crate::scan::{look_beyond, LogFiles, WAY_OUT};
 use crate::settings::Settings;
 
 /// The last valid record of the log.
@@ -45,6 +50,16 @@ pub struct Survey {
     pub last: Option<LastRecord>,
     /// Bytes from here on are not zero though nothing valid is there.
     pub zero_from: Option<u64>,
+    /// Where a blank record is to fill the rest of a segment, because appends begin in the next one.
+    pub blank_at: Option<u64>,
+    /// Ranges without anything valid, ascending.
+    pub holes: Vec<Hole>,
+    /// Holes, or queues that reach into them, have to be noted before anything is changed.
+    pub has_new_holes: bool,
+    /// No queue may end before this: the places up to there were given, to records that holes swallowed.
+    pub floors: Vec<KnownQueue>,
+    /// Every drop of a topic is in `dropped`: nobody else was here.
+    pub drops_are_noted: bool,
     /// Records from here on may be in the machine's memory only.
     pub unsynced_from: Option<u64>,
     pub queues: Vec<FoundQueue>,
@@ -71,6 +86,8 @@ enum Trust {
     Clean(Point),
     /// We were killed; before this point queues and index are as they should be.
     Killed(Point),
+    /// We stopped, but the record we remember is not there: it is damaged.
+    Unsure,
     /// Apache stopped cleanly, or we cannot tell who did.
     Foreign,
     /// Apache was killed; its checkpoint, if there is one.
@@ -82,34 +99,50 @@ pub fn survey(disk: &Arc<dyn Disk>, settings: &Settings, cache: &mut FileCache) 
     let root = &settings.root;
     let marker = Marker::read(&**disk, root)?;
     let queues_file = QueuesFile::read(&**disk, root)?;
-    let files = LogFiles::list(
+    let mut memory = Memory::read(disk, root, marker.as_ref())?;
+    let files = LogFiles::list_known(
         Arc::clone(disk),
         root.join("commitlog"),
         settings.segment_size,
+        memory.log_end,
     )?;
+    if files.is_empty() {
+        memory = Memory::default();
+    }
+    memory.forget_healed(&files)?;
     let trust = trust(disk, settings, &files, marker.as_ref())?;
-    let is_ours = matches!(trust, Trust::Clean(_) | Trust::Killed(_));
+    let is_ours = matches!(trust, Trust::Clean(_) | Trust::Killed(_) | Trust::Unsure);
     let mut notes = Vec::new();
+    for (base, len) in files.odd_sizes() {
+        notes.push(format!(
+            "{}: byte {len}: the file ends here, a segment has {} bytes",
+            files.path_of(base).display(),
+            files.segment_size
+        ));
+    }
 
     let (mut queues, queue_file_size) = list_queues(disk, settings)?;
     let limit = match &trust {
         Trust::Clean(point) | Trust::Killed(point) => point.log_to,
         Trust::Foreign => files.max,
+        Trust::Unsure => files.min,
         Trust::ForeignKilled(checkpoint) => foreign_safe_base(&files, checkpoint.as_ref())?,
     };
-    let needs_check = matches!(trust, Trust::Killed(_) | Trust::ForeignKilled(_));
+    let needs_check = !matches!(trust, Trust::Clean(_) | Trust::Foreign);
     for queue in &mut queues {
         measure(disk, &files, queue, queue_file_size, limit, needs_check)?;
     }
     if files.is_empty() && queues.iter().any(|queue| !queue.bases.is_empty()) {
         return Err(StoreError::Damaged(format!(
-            "{}: no segments, but {} has queues. Nothing was changed; if the log was removed on \
-             purpose, remove that directory too",
+            "{}: byte 0: no segments, but {} has queues. {WAY_OUT}; if the log was removed on purpose, \
+             remove that directory too",
             files.dir.display(),
             root.join("consumequeue").display()
         )));
     }
-    let known = queues_file.filter(|_| is_ours).unwrap_or_default();
+    let queues_file = queues_file.filter(|_| is_ours);
+    let drops_are_noted = queues_file.is_some();
+    let known = queues_file.unwrap_or_default();
     let dropped = Dropped::new(&known.dropped);
     for queue in &mut queues {
         if dropped.has_topic(&queue.topic) {
@@ -132,7 +165,7 @@ pub fn survey(disk: &Arc<dyn Disk>, settings: &Settings, cache: &mut FileCache) 
         Trust::Clean(point) | Trust::Killed(point) if point.last_size > 0 => point.last_offset,
         Trust::Clean(_) | Trust::Killed(_) => files.min,
         Trust::Foreign => newest.unwrap_or(files.min),
-        Trust::ForeignKilled(_) => limit,
+        Trust::ForeignKilled(_) | Trust::Unsure => limit,
     };
     if indexes {
         scan_from = scan_from.min(index_from);
@@ -146,8 +179,21 @@ pub fn survey(disk: &Arc<dyn Disk>, settings: &Settings, cache: &mut FileCache) 
         0
     };
     // Behind what the marker vouches for, a last record may be incomplete where no checksum looks.
-    let vouched_to = if is_ours { limit } else { 0 };
-    let scan = |from: u64| scan(&files, from, &queues, gap_from, &dropped, vouched_to);
+    let vouched_to = match &trust {
+        Trust::Clean(_) | Trust::Killed(_) => limit,
+        _ => 0,
+    };
+    let scan = |from: u64| {
+        scan(
+            &files,
+            from,
+            &queues,
+            gap_from,
+            &dropped,
+            vouched_to,
+            &memory.noted,
+        )
+    };
 
     let clean = match &trust {
         Trust::Clean(point) if !rebuild_all && (!indexes || index_from >= point.log_to) => {
@@ -155,6 +201,8 @@ pub fn survey(disk: &Arc<dyn Disk>, settings: &Settings, cache: &mut FileCache) 
                 end: point.log_to,
                 last: last_of(&files, point)?,
                 has_gap: false,
+                from: point.log_to,
+                holes: Vec::new(),
             })
         }
         _ => None,
@@ -169,24 +217,71 @@ pub fn survey(disk: &Arc<dyn Disk>, settings: &Settings, cache: &mut FileCache) 
         rebuild_all = true;
         outcome = scan(files.min)?;
     }
+    let scanned_from = outcome.from;
+    let mut holes: Vec<Hole> = memory.holes.clone();
+    holes.retain(|hole| hole.from < scanned_from);
+    let known = &known;
+    let mut has_new_holes = false;
+    for &(hole, reason) in &outcome.holes {
+        has_new_holes |= !memory.knows(hole);
+        notes.push(told(&files, hole, reason));
+        holes.push(hole);
+    }
+    let mut end = outcome.end;
     let mut zero_from = None;
-    if was_scanned && outcome.end < files.max {
-        let beyond = look_beyond(&files, outcome.end)?;
-        if let Some(valid) = beyond.valid_record {
-            return Err(damage(&files, outcome.end, valid)?);
+    let mut blank_at = None;
+    if was_scanned {
+        let tail_end = memory.log_end;
+        let durable = marker
+            .as_ref()
+            .filter(|_| is_ours)
+            .map_or(0, |marker| marker.synced.log_to);
+        let is_fresh = |&(hole, _): &(Hole, &str)| hole.from >= durable && !memory.knows(hole);
+        let needs_fresh = outcome.holes.iter().any(is_fresh);
+        if end < tail_end {
+            let hole = Hole {
+                from: end,
+                to: round_up(tail_end, files.segment_size),
+            };
+            has_new_holes |= !memory.knows(hole);
+            notes.push(told(
+                &files,
+                hole,
+                "nothing valid follows, though it was there once",
+            ));
+            holes.push(hole);
+            end = hole.to;
         }
+        let beyond = look_beyond(&files, end)?;
         if beyond.first_byte.is_some() {
             notes.push(format!(
                 "{}: an incomplete record at byte {} was cut off",
-                files.path_of(outcome.end).display(),
-                outcome.end - files.base_of(outcome.end)
+                files.path_of(end).display(),
+                end - files.base_of(end)
             ));
-            zero_from = Some(outcome.end);
+            zero_from = Some(end);
         }
+        if needs_fresh && !end.is_multiple_of(files.segment_size) {
+            blank_at = Some(end);
+            end = round_up(end, files.segment_size);
+        }
+    } else if !holes.is_empty() {
+        notes.push(format!(
+            "{}: {} holes from earlier damage, the first at byte {}",
+            files.path_of(holes[0].from).display(),
+            holes.len(),
+            holes[0].from - files.base_of(holes[0].from)
+        ));
     }
+    let holes = merged(holes);
+    let floors = if holes.is_empty() || !(has_new_holes || rebuild_all || limit == files.min) {
+        Vec::new()
+    } else {
+        floors(&queues, &known.queues)
+    };
     if matches!(trust, Trust::Foreign) {
         for queue in &mut queues {
-            measure(disk, &files, queue, queue_file_size, outcome.end, true)?;
+            measure(disk, &files, queue, queue_file_size, end, true)?;
         }
         rebuild_all |= queues.iter().any(|queue| queue.is_broken);
     }
@@ -197,6 +292,7 @@ pub fn survey(disk: &Arc<dyn Disk>, settings: &Settings, cache: &mut FileCache) 
     };
     let unsynced_from = match (&trust, &marker) {
         (Trust::Clean(_), _) => None,
+        (Trust::Unsure, _) => Some(files.min),
         (Trust::Killed(_), Some(marker)) if agrees(&files, &marker.synced)? => {
             Some(marker.synced.log_to)
         }
@@ -224,9 +320,14 @@ pub fn survey(disk: &Arc<dyn Disk>, settings: &Settings, cache: &mut FileCache) 
         _ => files.base_of(first_needed).max(files.min),
     };
     Ok(Survey {
-        end: outcome.end,
+        end,
         last: outcome.last,
         zero_from,
+        blank_at,
+        holes,
+        has_new_holes,
+        floors,
+        drops_are_noted,
         unsynced_from,
         queues,
         queue_file_size,
@@ -235,7 +336,7 @@ pub fn survey(disk: &Arc<dyn Disk>, settings: &Settings, cache: &mut FileCache) 
         index_remove: found_index.remove,
         index_from,
         dispatch_from,
-        dropped: known.dropped,
+        dropped: known.dropped.clone(),
         marker: marker.unwrap_or_default(),
         base_point,
         notes,
@@ -280,6 +381,9 @@ fn trust(
         }
         if agrees(files, &marker.synced)? {
             return Ok(Trust::Killed(marker.synced));
+        }
+        if !files.is_empty() {
+            return Ok(Trust::Unsure);
         }
     }
     if has_abort {
@@ -413,7 +517,7 @@ fn survey_index(
                 from,
             });
         }
-        Trust::Foreign => (0, files.max, false),
+        Trust::Foreign | Trust::Unsure => (0, files.max, false),
         Trust::ForeignKilled(checkpoint) => {
             let safe = checkpoint.map_or(0, |found| found.index_timestamp_ms);
             (index.first_after(safe), files.max, false)
@@ -437,81 +541,6 @@ fn list_index(disk: &Arc<dyn Disk>, dir: &Path) -> Result<Vec<PathBuf>> {
     Ok(ours.map(|entry| dir.join(&entry.name)).collect())
 }
 
-struct Scan {
-    end: u64,
-    last: Option<LastRecord>,
-    /// A record's queue lacks the units before it.
-    has_gap: bool,
-}
-
-/// Checks every record from `from` on, in full. Gaps count in records from `gap_from` on, those of
-/// dropped topics excepted. The record's checksum covers its body only; a write torn in the properties
-/// shows as zero bytes at their end, which no properties have, and the last record behind `vouched_to`
-/// is not believed with them.
-fn scan(
-    files: &LogFiles,
-    from: u64,
-    queues: &[FoundQueue],
-    gap_from: u64,
-    dropped: &Dropped,
-    vouched_to: u64,
-) -> Result<Scan> {
-    // Units of each queue; behind the vouched part only its first record tells.
-    let mut counts: HashMap<Vec<u8>, HashMap<i32, i64>> = HashMap::new();
-    for queue in queues {
-        let topic = counts.entry(queue.topic.clone().into_bytes()).or_default();
-        topic.insert(queue.id, queue.count);
-    }
-    let mut scanner = Scanner::new(files, from, files.max, true);
-    let mut outcome = Scan {
-        end: from,
-        last: None,
-        has_gap: false,
-    };
-    let mut before_last = None;
-    let mut is_last_torn = false;
-    loop {
-        let found = match scanner.next_record()? {
-            Ok(found) => found,
-            Err(end) => {
-                outcome.end = end.log_offset;
-                if let Some(last) = outcome.last.filter(|_| is_last_torn) {
-                    outcome.end = last.log_offset;
-                    outcome.last = before_last;
-                }
-                // A gap can only be closed by looking further back.
-                outcome.has_gap &= from > files.min;
-                return Ok(outcome);
-            }
-        };
-        before_last = outcome.last;
-        outcome.last = Some(LastRecord {
-            log_offset: found.log_offset,
-            size: found.size as u32,
-            store_timestamp_ms: found.store_timestamp_ms,
-        });
-        is_last_torn = found.properties.last() == Some(&0) && found.log_offset >= vouched_to;
-        if !found.enters_queue() || found.log_offset < gap_from {
-            continue;
-        }
-        if dropped.has(found.topic, found.log_offset) {
-            continue;
-        }
-        if !counts.contains_key(found.topic) {
-            counts.insert(found.topic.to_vec(), HashMap::new());
-        }
-        if let Some(topic) = counts.get_mut(found.topic) {
-            let count = topic.entry(found.queue_id).or_insert(0);
-            if found.log_offset < vouched_to {
-                outcome.has_gap |= found.queue_offset >= *count; // its unit should be there
-            } else {
-                outcome.has_gap |= found.queue_offset > *count;
-                *count = i64::MAX; // the ones behind it follow from the log itself
-            }
-        }
-    }
-}
-
 /// Which records belong to a topic's life before it was dropped.
 pub struct Dropped(HashMap<Vec<u8>, u64>);
 
@@ -528,28 +557,6 @@ impl Dropped {
     pub fn has(&self, topic: &[u8], log_offset: u64) -> bool {
         !self.0.is_empty() && self.0.get(topic).is_some_and(|&log_to| log_offset < log_to)
     }
-}
-
-/// The error for a bad record with a valid one behind it.
-fn damage(files: &LogFiles, end: u64, valid: u64) -> Result<StoreError> {
-    let room = files.base_of(end) + files.segment_size - end;
-    let size = files.read(end, record::RECORD_SIZE_MIN)?;
-    let reason = match record::parse(&size, end, room, true) {
-        record::Found::Bad(reason) => reason,
-        record::Found::Partial(size) => {
-            match record::parse(&files.read(end, size)?, end, room, true) {
-                record::Found::Bad(reason) => reason,
-                _ => "the record is incomplete",
-            }
-        }
-        _ => "the record is incomplete",
-    };
-    Ok(StoreError::Damaged(format!(
-        "{}: byte {}: {reason}, but a valid record follows at log position {valid}. Nothing was \
-         changed",
-        files.path_of(end).display(),
-        end - files.base_of(end)
-    )))
 }
 
 /// Whether a record's topic can have a queue here.

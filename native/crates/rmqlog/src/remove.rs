@@ -150,6 +150,7 @@ impl Engine {
             return Ok(false);
         }
         let path = state.log.leave_oldest(&mut state.cache);
+        state.damage.forget_before(state.log.min());
         self.removals().hand_over(Task::Segment(path));
         Ok(true)
     }

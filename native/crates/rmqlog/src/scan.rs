@@ -1,9 +1,11 @@
 //! Looking at a log that nobody has open: which segments there are, which records are in them, where the
 //! valid ones end, and whether anything valid comes after that. Reads only.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use crate::damage::{hole_at, Hole};
 use crate::disk::{Disk, DiskFile};
 use crate::error::{failed, failed_at, Result, StoreError};
 use crate::record::{self, Found, Record};
@@ -12,7 +14,11 @@ use crate::segment::{base_of, file_name};
 /// Bytes read at once.
 const BUFFER_SIZE: usize = 1 << 20;
 
-/// The segments of a log directory: contiguous, of one size.
+/// What every refusal to open ends with.
+pub const WAY_OUT: &str = "Nothing was changed. `pyromq store repair DIR` shows what can be done";
+
+/// The segments of a log directory. All should be there and have one size; those that are missing or
+/// short are read as far as they go.
 pub struct LogFiles {
     disk: Arc<dyn Disk>,
     pub dir: PathBuf,
@@ -23,55 +29,64 @@ pub struct LogFiles {
     pub max: u64,
     /// A last file of length 0: Apache deletes it, and so do we once the store is known to be sound.
     pub empty_last: Option<PathBuf>,
-}
-
-fn damaged(path: &std::path::Path, what: &str) -> StoreError {
-    StoreError::Damaged(format!("{}: {what}. Nothing was changed", path.display()))
+    /// Where each segment begins that is there, and the length of its file.
+    segments: BTreeMap<u64, u64>,
 }
 
 impl LogFiles {
-    /// Lists the directory. Every segment must have one size, which overrides the configured one.
+    /// Lists the directory. The size of the segments is the one most of them have; the configured one
+    /// decides where that leaves a doubt.
     pub fn list(disk: Arc<dyn Disk>, dir: PathBuf, configured_size: u64) -> Result<LogFiles> {
+        LogFiles::list_known(disk, dir, configured_size, 0)
+    }
+
+    /// The same of a log of which is known that it once reached to `known_end`.
+    pub fn list_known(
+        disk: Arc<dyn Disk>,
+        dir: PathBuf,
+        configured_size: u64,
+        known_end: u64,
+    ) -> Result<LogFiles> {
         let entries = disk
             .list(&dir)
             .map_err(|error| failed("list", &dir, &error))?;
-        let mut segments: Vec<(u64, u64)> = entries
+        let mut segments: BTreeMap<u64, u64> = entries
             .iter()
             .filter(|entry| !entry.is_dir)
             .filter_map(|entry| base_of(&entry.name).map(|base| (base, entry.len)))
             .collect();
-        segments.sort_unstable();
         let mut empty_last = None;
-        if let Some(&(base, 0)) = segments.last() {
-            empty_last = Some(dir.join(file_name(base)));
-            segments.pop();
-        }
-        let segment_size = match segments.first() {
-            Some(&(_, first_size)) if segments.iter().all(|&(_, size)| size == first_size) => {
-                first_size
+        if let Some((&base, 0)) = segments.last_key_value() {
+            if segments.len() > 1 || known_end <= base {
+                empty_last = Some(dir.join(file_name(base)));
+                segments.pop_last();
             }
-            _ => configured_size,
+        }
+        let Some((&min, _)) = segments.first_key_value() else {
+            return Ok(LogFiles {
+                disk,
+                dir,
+                segment_size: configured_size,
+                min: 0,
+                max: 0,
+                empty_last,
+                segments,
+            });
         };
-        let mut max = segments.first().map_or(0, |&(base, _)| base);
-        let min = max;
-        for &(base, size) in &segments {
-            let path = dir.join(file_name(base));
-            if size != segment_size {
-                let what =
-                    format!("{size} bytes, the other segments and settings say {segment_size}");
-                return Err(damaged(&path, &what));
-            }
-            if size < 1024 || size > i32::MAX as u64 || !base.is_multiple_of(size) {
-                return Err(damaged(
-                    &path,
-                    &format!("no segment has {size} bytes at {base}"),
-                ));
-            }
-            if base != max {
-                return Err(damaged(&dir.join(file_name(max)), "segment missing"));
-            }
-            max = base + size;
-        }
+        let Some(segment_size) = common_size(&segments, configured_size, known_end) else {
+            let (base, len) = segments
+                .iter()
+                .find(|(base, _)| !base.is_multiple_of(configured_size))
+                .unwrap_or((&min, &0));
+            return Err(StoreError::Damaged(format!(
+                "{}: byte 0: no segment of {configured_size} bytes begins here, and the sizes of the \
+                 files (this one has {len} bytes) tell no other. {WAY_OUT}",
+                dir.join(file_name(*base)).display(),
+            )));
+        };
+        let max = segments
+            .last_key_value()
+            .map_or(min, |(base, _)| base + segment_size);
         Ok(LogFiles {
             disk,
             dir,
@@ -79,7 +94,25 @@ impl LogFiles {
             min,
             max,
             empty_last,
+            segments,
         })
+    }
+
+    /// Whether the segment at `base` is there.
+    pub fn has(&self, base: u64) -> bool {
+        self.segments.contains_key(&base)
+    }
+
+    /// Where each segment begins that is there, from the one `log_offset` is in on, ascending.
+    pub fn bases_from(&self, log_offset: u64) -> impl Iterator<Item = u64> + '_ {
+        let from = self.base_of(log_offset);
+        self.segments.range(from..).map(|(&base, _)| base)
+    }
+
+    /// Where each segment begins whose file has not its full length, and the length it has.
+    pub fn odd_sizes(&self) -> impl Iterator<Item = (u64, u64)> + '_ {
+        let entries = self.segments.iter().map(|(&base, &len)| (base, len));
+        entries.filter(|&(_, len)| len != self.segment_size)
     }
 
     pub fn is_empty(&self) -> bool {
@@ -103,10 +136,10 @@ impl LogFiles {
 
     /// Bytes at a log position, as many as the segment has of them.
     pub fn read(&self, log_offset: u64, size: usize) -> Result<Vec<u8>> {
-        if log_offset < self.min || log_offset >= self.max {
+        let base = self.base_of(log_offset);
+        if !self.has(base) {
             return Ok(Vec::new());
         }
-        let base = self.base_of(log_offset);
         let room = base + self.segment_size - log_offset;
         let mut bytes = vec![0u8; size.min(room as usize)];
         let at = log_offset - base;
@@ -121,12 +154,32 @@ impl LogFiles {
     /// The first bytes of the record at a position, if a record seems to begin there.
     pub fn head(&self, log_offset: u64) -> Result<Option<Vec<u8>>> {
         let bytes = self.read(log_offset, record::STORE_TIME_PREFIX)?;
-        let is_record = bytes.len() == record::STORE_TIME_PREFIX
-            && bytes[28..36] == log_offset.to_be_bytes()
-            && [record::MAGIC_V1, record::MAGIC_V2]
-                .iter()
-                .any(|magic| bytes[4..8] == magic.to_be_bytes());
+        let is_record = record::is_head(&bytes, log_offset);
         Ok(is_record.then_some(bytes))
+    }
+}
+
+/// The size of the segments: that of most files at whose multiples all segments begin.
+fn common_size(segments: &BTreeMap<u64, u64>, configured: u64, known_end: u64) -> Option<u64> {
+    let is_usable = |size: u64| {
+        (1024..=i32::MAX as u64).contains(&size)
+            && segments.keys().all(|base| base.is_multiple_of(size))
+    };
+    let mut counts: BTreeMap<u64, usize> = BTreeMap::new();
+    for &len in segments.values().filter(|&&len| is_usable(len)) {
+        *counts.entry(len).or_default() += 1;
+    }
+    if let (1, Some((&base, &len))) = (segments.len(), segments.first_key_value()) {
+        if base + len < known_end && len < configured {
+            counts.clear(); // cut short
+        }
+    }
+    let most = counts
+        .into_iter()
+        .max_by_key(|&(size, count)| (count, size == configured, size));
+    match most {
+        Some((size, _)) => Some(size),
+        None => Some(configured).filter(|&size| is_usable(size)),
     }
 }
 
@@ -136,6 +189,13 @@ pub struct End {
     pub log_offset: u64,
     /// What is wrong with the bytes there; nothing if the log simply ends with its last segment.
     pub reason: Option<&'static str>,
+}
+
+/// What to do where no valid record is.
+enum AtBad {
+    Stop,
+    /// Go on at the next valid record, and note the hole.
+    Search,
 }
 
 /// Walks the records from a segment's beginning.
@@ -148,10 +208,16 @@ pub struct Scanner<'a> {
     check_bodies: bool,
     position: u64,
     end: u64,
+    at_bad: AtBad,
+    known_holes: &'a [Hole],
+    /// Here a record that may be torn in its properties, where no checksum looks, is not believed.
+    doubted: &'a [Hole],
+    found_holes: Vec<(Hole, &'static str)>,
 }
 
 impl<'a> Scanner<'a> {
-    /// A walk from the record boundary `from` up to `end`, at most to the last segment's end.
+    /// A walk from the record boundary `from` up to `end`, at most to the last segment's end. It stops
+    /// at the first bad record.
     pub fn new(files: &'a LogFiles, from: u64, end: u64, check_bodies: bool) -> Scanner<'a> {
         Scanner {
             files,
@@ -161,11 +227,54 @@ impl<'a> Scanner<'a> {
             check_bodies,
             position: from,
             end: end.min(files.max),
+            at_bad: AtBad::Stop,
+            known_holes: &[],
+            doubted: &[],
+            found_holes: Vec::new(),
         }
+    }
+
+    /// The same, but holes with valid records behind them are passed over; see [`Scanner::take_holes`].
+    /// In those of an earlier start, `doubted`, what may be a torn record is not believed.
+    pub fn over_holes(
+        files: &'a LogFiles,
+        from: u64,
+        end: u64,
+        doubted: &'a [Hole],
+    ) -> Scanner<'a> {
+        Scanner {
+            doubted,
+            at_bad: AtBad::Search,
+            ..Scanner::new(files, from, end, true)
+        }
+    }
+
+    /// A walk over what was checked before, `holes` left out.
+    pub fn between(files: &'a LogFiles, from: u64, end: u64, holes: &'a [Hole]) -> Scanner<'a> {
+        Scanner {
+            known_holes: holes,
+            ..Scanner::new(files, from, end, false)
+        }
+    }
+
+    /// The holes met so far, and what was wrong where each begins.
+    pub fn take_holes(&mut self) -> Vec<(Hole, &'static str)> {
+        std::mem::take(&mut self.found_holes)
+    }
+
+    fn go_to(&mut self, log_offset: u64) {
+        self.position = log_offset;
+        self.buffer.clear();
+        self.buffer_at = log_offset;
     }
 
     fn fill(&mut self, want: usize) -> Result<()> {
         let base = self.files.base_of(self.position);
+        self.buffer.clear();
+        self.buffer_at = self.position;
+        if !self.files.has(base) {
+            return Ok(());
+        }
         if self.file.as_ref().is_none_or(|(open, _)| *open != base) {
             self.file = Some((base, self.files.open(base)?));
         }
@@ -180,55 +289,29 @@ impl<'a> Scanner<'a> {
             .read_at(&mut self.buffer, at)
             .map_err(|error| failed_at("read", &self.files.path_of(base), at, &error))?;
         self.buffer.truncate(got);
-        self.buffer_at = self.position;
         Ok(())
     }
 
     /// The next record, or where and why there is none.
     pub fn next_record(&mut self) -> Result<std::result::Result<Record<'_>, End>> {
-        loop {
-            if self.position >= self.end {
-                return Ok(Err(End {
-                    log_offset: self.position,
-                    reason: None,
-                }));
+        while let Some(reason) = self.look()? {
+            let end = End {
+                log_offset: self.position,
+                reason: (self.position < self.end).then_some(reason),
+            };
+            if end.reason.is_none() || matches!(self.at_bad, AtBad::Stop) {
+                return Ok(Err(end));
             }
-            let base = self.files.base_of(self.position);
-            let room = base + self.files.segment_size - self.position;
-            let from = (self.position - self.buffer_at) as usize;
-            let known = self.buffer.get(from..).unwrap_or_default();
-            match record::parse(known, self.position, room, self.check_bodies) {
-                Found::Record(_) => break,
-                Found::Blank => {
-                    self.position = base + self.files.segment_size;
-                    self.buffer.clear();
-                    self.buffer_at = self.position;
-                }
-                Found::Partial(size) => {
-                    let had = known.len();
-                    self.fill(size)?;
-                    if self.buffer.len() <= had || self.buffer.len() < size.min(room as usize) {
-                        let reason = Some("the file ends within a record");
-                        return Ok(Err(End {
-                            log_offset: self.position,
-                            reason,
-                        }));
-                    }
-                    if size as u64 > room {
-                        let reason = Some("record longer than its segment");
-                        return Ok(Err(End {
-                            log_offset: self.position,
-                            reason,
-                        }));
-                    }
-                }
-                Found::Bad(reason) => {
-                    return Ok(Err(End {
-                        log_offset: self.position,
-                        reason: Some(reason),
-                    }));
-                }
-            }
+            let beyond = look_beyond(self.files, end.log_offset)?;
+            let Some(valid) = beyond.valid_record.filter(|&valid| valid < self.end) else {
+                return Ok(Err(end));
+            };
+            let hole = Hole {
+                from: end.log_offset,
+                to: valid,
+            };
+            self.found_holes.push((hole, reason));
+            self.go_to(valid);
         }
         let base = self.files.base_of(self.position);
         let room = base + self.files.segment_size - self.position;
@@ -243,6 +326,49 @@ impl<'a> Scanner<'a> {
                 log_offset: position,
                 reason: Some("record changed while read"),
             })),
+        }
+    }
+
+    fn known_hole(&self) -> Option<Hole> {
+        hole_at(self.known_holes, self.position)
+    }
+
+    /// Brings the record at the position into the buffer; says what is wrong if there is none. Blank
+    /// records are passed.
+    fn look(&mut self) -> Result<Option<&'static str>> {
+        loop {
+            if let Some(hole) = self.known_hole() {
+                self.go_to(hole.to);
+            }
+            if self.position >= self.end {
+                return Ok(Some("the log ends"));
+            }
+            let base = self.files.base_of(self.position);
+            let room = base + self.files.segment_size - self.position;
+            let from = (self.position - self.buffer_at) as usize;
+            let known = self.buffer.get(from..).unwrap_or_default();
+            match record::parse(known, self.position, room, self.check_bodies) {
+                Found::Record(found) => {
+                    let is_torn = found.properties.last() == Some(&0)
+                        && hole_at(self.doubted, self.position).is_some();
+                    return Ok(is_torn.then_some("the record is incomplete"));
+                }
+                Found::Blank => self.go_to(base + self.files.segment_size),
+                Found::Partial(size) => {
+                    let had = known.len();
+                    self.fill(size)?;
+                    if !self.files.has(base) {
+                        return Ok(Some("the segment is missing"));
+                    }
+                    if self.buffer.len() <= had || self.buffer.len() < size.min(room as usize) {
+                        return Ok(Some("the file ends within a record"));
+                    }
+                    if size as u64 > room {
+                        return Ok(Some("record longer than its segment"));
+                    }
+                }
+                Found::Bad(reason) => return Ok(Some(reason)),
+            }
         }
     }
 }
@@ -263,10 +389,9 @@ pub fn look_beyond(files: &LogFiles, end: u64) -> Result<Beyond> {
         first_byte: None,
         valid_record: None,
     };
-    let mut base = files.base_of(end);
-    let mut position = end;
-    while base < files.max {
+    for base in files.bases_from(end) {
         let segment_end = base + files.segment_size;
+        let mut position = base.max(end);
         let file = files.open(base)?;
         let path = files.path_of(base);
         let mut window = vec![0u8; BUFFER_SIZE + record::RECORD_SIZE_MIN];
@@ -310,8 +435,6 @@ pub fn look_beyond(files: &LogFiles, end: u64) -> Result<Beyond> {
             };
             position += step as u64;
         }
-        base = segment_end;
-        position = base;
     }
     Ok(beyond)
 }

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use crate::batch;
 use crate::commit_log::CommitLog;
 use crate::consume_queue::{QueueTable, TAILS_SIZE_MAX};
+use crate::damage::Damage;
 use crate::disk::Disk;
 use crate::engine::{Appended, Positions};
 use crate::error::{Result, StoreError};
@@ -41,6 +42,7 @@ pub struct State {
     pub queues: QueueTable,
     pub index: IndexSet,
     pub cache: FileCache,
+    pub damage: Damage,
     pub commit: u64,
     /// The flusher's position when it was last asked, so that it fits `commit`.
     flushed: u64,
@@ -83,6 +85,7 @@ impl State {
             queues,
             index,
             cache,
+            damage: Damage::default(),
             last_committed: last,
             flusher,
             pending: VecDeque::new(),

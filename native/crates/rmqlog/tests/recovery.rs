@@ -124,71 +124,19 @@ fn an_incomplete_last_record_is_cut_whatever_is_left_of_it() {
 }
 
 #[test]
-fn a_flipped_bit_with_valid_records_behind_it_stops_the_start_and_changes_nothing() {
+fn a_refusal_without_a_lock_file_leaves_none_behind() {
     let dir = Dir::new();
     let engine = open(&dir);
     fill(&engine, 20);
-    kill(engine);
-    let log = "commitlog/00000000000000000000";
-    let good = fs::read(dir.path(log)).unwrap();
-    // Inside the second record: size, magic, checksum, physical offset, body.
-    let second = u32::from_be_bytes([good[0], good[1], good[2], good[3]]) as usize;
-    for at in [second + 2, second + 5, second + 9, second + 30, second + 90] {
-        let copy = dir.copy();
-        let mut bytes = good.clone();
-        bytes[at] ^= 1;
-        fs::write(copy.path(log), &bytes).unwrap();
-        let before = tree(&copy.0);
-        let error = try_open(settings(&copy)).err().unwrap();
-        let StoreError::Damaged(text) = error else {
-            panic!("{error}")
-        };
-        assert!(text.contains("00000000000000000000: byte"), "{text}");
-        assert!(text.contains("valid record follows"), "{text}");
-        assert_eq!(tree(&copy.0), before);
-        fs::write(copy.path(log), &good).unwrap();
-        let engine = open(&copy);
-        assert_eq!(engine.notes(), &[] as &[String]);
-    }
-}
-
-#[test]
-fn damage_found_without_a_lock_file_leaves_none_behind() {
-    let dir = Dir::new();
-    let engine = open(&dir);
-    fill(&engine, 20);
-    kill(engine);
+    engine.close().unwrap();
     fs::remove_file(dir.path("lock")).unwrap();
-    let log = dir.path("commitlog/00000000000000000000");
-    let mut bytes = fs::read(&log).unwrap();
-    bytes[8] ^= 1;
-    fs::write(&log, &bytes).unwrap();
+    fs::remove_dir_all(dir.path("commitlog")).unwrap();
     let before = tree(&dir.0);
     assert!(matches!(
         try_open(settings(&dir)),
         Err(StoreError::Damaged(_))
     ));
     assert_eq!(tree(&dir.0), before);
-}
-
-#[test]
-fn a_hole_of_zeros_before_valid_records_is_damage_too() {
-    let dir = Dir::new();
-    let engine = open(&dir);
-    fill(&engine, 80);
-    assert!(engine.positions().written > 2 * 4096);
-    kill(engine);
-    let second = dir.path("commitlog/00000000000000004096");
-    let mut bytes = fs::read(&second).unwrap();
-    bytes[..400].fill(0);
-    fs::write(&second, &bytes).unwrap();
-    fs::remove_dir_all(dir.path("pyromq")).unwrap(); // so that every segment is looked at
-    fs::remove_file(dir.path("checkpoint")).unwrap();
-    let error = try_open(settings(&dir)).err().unwrap();
-    assert!(
-        error.to_string().contains("00000000000000004096: byte 0"),
-        "{error}"
-    );
 }
 
 #[test]
@@ -384,34 +332,6 @@ fn a_log_whose_files_have_another_size_keeps_it() {
 }
 
 #[test]
-fn segments_of_different_sizes_or_with_one_missing_are_damage() {
-    let dir = Dir::new();
-    let engine = open(&dir);
-    fill(&engine, 80);
-    engine.close().unwrap();
-    let copy = dir.copy();
-    fs::write(copy.path("commitlog/00000000000000004096"), b"short").unwrap();
-    let error = try_open(settings(&copy)).err().unwrap();
-    assert!(
-        error.to_string().contains("00000000000000004096: 5 bytes"),
-        "{error}"
-    );
-    let copy = dir.copy();
-    fs::remove_file(copy.path("commitlog/00000000000000004096")).unwrap();
-    let error = try_open(settings(&copy)).err().unwrap();
-    assert!(
-        error
-            .to_string()
-            .contains("00000000000000004096: segment missing"),
-        "{error}"
-    );
-    let copy = dir.copy();
-    fs::remove_dir_all(copy.path("commitlog")).unwrap();
-    let error = try_open(settings(&copy)).err().unwrap();
-    assert!(error.to_string().contains("no segments"), "{error}");
-}
-
-#[test]
 fn an_empty_last_segment_file_is_removed_as_apache_does() {
     let dir = Dir::new();
     let engine = open(&dir);
@@ -461,7 +381,7 @@ fn a_log_whose_first_segments_are_gone_starts_where_it_starts() {
             let (min, now) = engine.queue_range("Topic", 1);
             assert!(min > 0 && now == max, "{min} {now} {max}");
             let plan = engine.plan_read("Topic", 1, min, 1, 1000, None).unwrap();
-            assert!(plan.records[0].0 >= 4096);
+            assert!(plan.records[0].log_offset >= 4096);
             assert_eq!(
                 engine
                     .plan_read("Topic", 1, 0, 1, 1000, None)
@@ -685,9 +605,7 @@ fn a_scrambled_directory_opens_or_is_refused_but_never_panics() {
         for topic in ["Topic", "Other"] {
             for id in engine.queue_ids(topic) {
                 let (min, _) = engine.queue_range(topic, id);
-                if let Ok(plan) = engine.plan_read(topic, id, min, 32, 1 << 20, None) {
-                    drop(engine.copy(&plan.records, &mut vec![0; plan.size]));
-                }
+                drop(engine.read(topic, id, min, 32, 1 << 20));
                 drop(engine.offset_by_time(
                     topic,
                     id,

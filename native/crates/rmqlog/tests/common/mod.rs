@@ -1,6 +1,8 @@
 //! A small store in its own directory, and ways to look at what is on disk.
 #![allow(dead_code, clippy::unwrap_used, clippy::panic)]
 
+pub mod stored;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -166,11 +168,9 @@ pub fn view(engine: &Engine) -> View {
             let mut bytes = Vec::new();
             let mut at = min;
             while at < max {
-                let plan = engine.plan_read(topic, id, at, 32, 1 << 20, None).unwrap();
+                let (plan, part) = engine.read(topic, id, at, 32, 1 << 20).unwrap();
                 assert!(plan.next_offset > at);
                 at = plan.next_offset;
-                let mut part = vec![0u8; plan.size];
-                engine.copy(&plan.records, &mut part).unwrap();
                 bytes.extend(part);
             }
             queues.insert((topic.to_string(), id), (min, max, bytes));

@@ -1,0 +1,242 @@
+//! Logs damaged at random: what is good is served, what is bad never is, and no place is given twice.
+#![allow(clippy::unwrap_used, clippy::panic)]
+#![allow(clippy::single_range_in_vec_init)] // lists of log ranges, some with one
+
+mod common;
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::ops::Range;
+
+use common::stored::*;
+use common::*;
+
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, below: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 % below.max(1) as u64) as usize
+    }
+}
+
+fn number_of(name: &str, otherwise: u64) -> u64 {
+    let value = std::env::var(name).ok();
+    value.map_or(otherwise, |value| value.parse().unwrap())
+}
+
+/// Whether the bytes differ at most where no checksum and no other knowledge tells what was there: flags,
+/// times, hosts, counts and properties.
+fn differ_unnoticeably(found: &[u8], stored: &[u8]) -> bool {
+    let body_size = u32::from_be_bytes(stored[84..88].try_into().unwrap()) as usize;
+    let topic_size = stored[88 + body_size] as usize;
+    let properties_at = 88 + body_size + 1 + topic_size + 2;
+    let is_free =
+        |at: usize| (16..20).contains(&at) || (36..84).contains(&at) || at >= properties_at;
+    found.len() == stored.len() && (0..found.len()).all(|at| found[at] == stored[at] || is_free(at))
+}
+
+/// Where in a record a flipped bit must be noticed: sizes, magic, checksum, physical offset, body.
+fn checked_places(record: &[u8]) -> Vec<usize> {
+    let mut places: Vec<usize> = (0..12).chain(28..36).collect();
+    let body_size = u32::from_be_bytes(record[84..88].try_into().unwrap()) as usize;
+    places.extend(84..88 + body_size + 1); // with the topic's size
+    let topic_size = record[88 + body_size] as usize;
+    let properties_size_at = 88 + body_size + 1 + topic_size;
+    places.extend(properties_size_at..properties_size_at + 2);
+    places
+}
+
+/// Damages the log somewhere; answers which log range may have other bytes now.
+fn damage(dir: &Dir, stored: &[Stored], random: &mut Random) -> (String, Vec<Range<u64>>) {
+    let victim = &stored[random.below(stored.len())];
+    let start = victim.log.start;
+    let base = start - start % SEGMENT;
+    let kind = random.below(7);
+    match kind {
+        0 => {
+            let places = checked_places(&victim.bytes);
+            let at = start + places[random.below(places.len())] as u64;
+            let bit = random.below(8);
+            change(dir, at, |bytes| bytes[0] ^= 1 << bit);
+            (format!("bit {bit} at {at}"), vec![at..at + 1])
+        }
+        1 | 2 => {
+            let from = start + random.below(victim.bytes.len()) as u64;
+            let to = (from + 1 + random.below(700) as u64).min(base + SEGMENT);
+            let value = if kind == 1 {
+                0
+            } else {
+                random.below(256) as u8
+            };
+            let size = (to - from) as usize;
+            change(dir, from, |bytes| bytes[..size].fill(value));
+            (format!("{value} at {from} to {to}"), vec![from..to])
+        }
+        3 => {
+            let length = random.below(SEGMENT as usize) as u64;
+            if segment_path(dir, base).exists() {
+                let file = fs::OpenOptions::new()
+                    .write(true)
+                    .open(segment_path(dir, base))
+                    .unwrap();
+                file.set_len(length).unwrap();
+                file.set_len(SEGMENT).unwrap();
+                if random.below(2) == 0 {
+                    file.set_len(length).unwrap();
+                }
+            }
+            let range = base + length..base + SEGMENT;
+            (format!("cut at {}", range.start), vec![range])
+        }
+        4 => {
+            let other = &stored[random.below(stored.len())];
+            let size = victim.bytes.len().min(other.bytes.len());
+            let ranges: Vec<Range<u64>> = [start, other.log.start]
+                .map(|from| from..from + size as u64)
+                .into();
+            for (range, bytes) in ranges.iter().zip([&other.bytes, &victim.bytes]) {
+                change(dir, range.start, |place| {
+                    place[..size].copy_from_slice(&bytes[..size]);
+                });
+            }
+            (format!("{start} swapped with {}", other.log.start), ranges)
+        }
+        5 if base > 0 => {
+            drop(fs::remove_file(segment_path(dir, base)));
+            (
+                format!("segment {base} removed"),
+                vec![base..base + SEGMENT],
+            )
+        }
+        _ => {
+            let path = segment_path(dir, base);
+            if let Ok(mut bytes) = fs::read(&path) {
+                bytes.extend([0xA5; 100]);
+                fs::write(&path, bytes).unwrap();
+            }
+            (format!("segment {base} grew"), vec![])
+        }
+    }
+}
+
+/// `RMQLOG_DAMAGE_ROUNDS` and `RMQLOG_DAMAGE_SEED` make it another campaign; `make damage` does.
+#[test]
+fn whatever_is_damaged_the_rest_is_served_and_no_place_is_given_again() {
+    let rounds = number_of("RMQLOG_DAMAGE_ROUNDS", 300);
+    let first_seed = number_of("RMQLOG_DAMAGE_SEED", 1);
+    let prepared: Vec<_> = [true, false]
+        .into_iter()
+        .map(|is_synced| {
+            let dir = Dir::new();
+            let engine = open(&dir);
+            let stored = store(&engine, 80);
+            let max = maxima(&engine);
+            if is_synced {
+                engine.close().unwrap();
+            } else {
+                kill(engine);
+            }
+            (dir, stored, max, is_synced)
+        })
+        .collect();
+    let mut holes = 0;
+    for seed in first_seed..first_seed + rounds {
+        let mut random = Random(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1);
+        let (dir, stored, max, is_synced) = &prepared[random.below(2)];
+        let copy = dir.copy();
+        let mut what = format!("seed {seed}, synced {is_synced}");
+        if random.below(2) == 0 {
+            fs::write(copy.path("abort"), b"1").unwrap();
+            what.push_str(", killed");
+        }
+        if random.below(3) == 0 {
+            drop(fs::remove_dir_all(copy.path("consumequeue")));
+            what.push_str(", no queues");
+        }
+        let mut ranges = Vec::new();
+        for _ in 0..=random.below(3) {
+            let (text, changed) = damage(&copy, stored, &mut random);
+            what = format!("{what}, {text}");
+            ranges.extend(changed);
+        }
+        let is_touched = |each: &Stored| {
+            ranges
+                .iter()
+                .any(|range| range.start < each.log.end && each.log.start < range.end)
+        };
+        let good: BTreeSet<(String, i32, i64)> = stored
+            .iter()
+            .filter(|each| !is_touched(each))
+            .map(|each| (each.topic.to_string(), each.queue_id, each.queue_offset))
+            .collect();
+        let mut shown = None;
+        for opening in 0..3 {
+            let engine = match try_open(settings(&copy)) {
+                Ok(engine) => engine,
+                Err(error) => panic!("{what}: {error}"),
+            };
+            let found = served(&engine);
+            for each in stored {
+                let key = (each.topic.to_string(), each.queue_id, each.queue_offset);
+                match found.get(&key) {
+                    Some(bytes) if good.contains(&key) => assert!(*bytes == each.bytes, "{what}"),
+                    Some(bytes) => assert!(
+                        differ_unnoticeably(bytes, &each.bytes),
+                        "{what}: wrong bytes at {key:?}"
+                    ),
+                    None => assert!(!good.contains(&key), "{what}: lost {key:?}"),
+                }
+            }
+            assert!(found.len() <= stored.len(), "{what}: more than was stored");
+            let before = shown.get_or_insert_with(|| found.clone());
+            let changed: Vec<_> = (before.keys().filter(|key| !found.contains_key(*key)))
+                .chain(
+                    found
+                        .keys()
+                        .filter(|key| before.get(*key) != found.get(*key)),
+                )
+                .collect();
+            assert!(changed.is_empty(), "{what}: opening {opening}: {changed:?}");
+            holes += engine.damage().1.len();
+            if opening == 1 {
+                engine.close().unwrap();
+            } else {
+                kill(engine);
+            }
+        }
+        let engine = open(&copy);
+        for (topic, id) in max.keys() {
+            let known = stored
+                .iter()
+                .filter(|each| each.topic == topic && each.queue_id == *id)
+                .filter(|each| *is_synced || !is_touched(each))
+                .map(|each| each.queue_offset + 1)
+                .max();
+            let next = append(&engine, topic, *id, b"new");
+            assert!(
+                next.queue_offset >= known.unwrap_or(0),
+                "{what}: place {} of {topic}/{id} given again",
+                next.queue_offset
+            );
+            if *is_synced {
+                let end = stored.last().unwrap().log.end;
+                assert!(
+                    next.log_offset >= end,
+                    "{what}: log position {} given again, {end}, {:?} {:?}",
+                    next.log_offset,
+                    engine.damage(),
+                    engine.notes()
+                );
+            }
+        }
+        engine.write().unwrap();
+        let now = served(&engine);
+        kill(engine);
+        assert_eq!(served(&open(&copy)), now, "{what}: after appends");
+    }
+    println!("{rounds} rounds from seed {first_seed}: {holes} holes seen");
+    assert!(holes > 0 || rounds < 20);
+}

@@ -5,7 +5,7 @@ UV = $(shell command -v uv 2>/dev/null || echo .tools/bin/uv)
 PY = .venv/bin/python
 ARGS ?=
 
-.PHONY: run test build style types unit foreign crash fuzz wheel differential interop-campaign metadata-campaign bench clean kill eio compare-faults power-cut damage
+.PHONY: run test build style types unit foreign crash fuzz wheel differential interop-campaign metadata-campaign bench clean kill eio compare-faults power-cut damage sim mutants
 
 run: ## builds what is missing and serves: name server and broker in one process
 	@tools/setup.sh run
@@ -78,6 +78,14 @@ SEED ?= $(shell date +%s)
 damage: ## damages a small store in ROUNDS ways from SEED on, and looks at what is left
 	@echo "$(ROUNDS) rounds from seed $(SEED)"
 	@cd native && RMQLOG_DAMAGE_ROUNDS=$(ROUNDS) RMQLOG_DAMAGE_SEED=$(SEED) cargo test --release -p rmqlog --test damage_campaign -- --nocapture
+
+sim: ## the engine on a simulated disk: RUNS=200000 cut points from SEED on, noted in tests/ledger.tsv
+	@tools/setup.sh run
+	@python3 tools/simulate.py
+
+mutants: ## planted bugs, one build each: every one must be caught by its test
+	@tools/setup.sh run
+	@python3 tools/mutants.py
 
 clean:
 	rm -rf .venv dist native/target bench/load/target tests/foreign/java/target tests/foreign/go/bin

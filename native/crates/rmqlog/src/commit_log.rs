@@ -374,6 +374,9 @@ impl CommitLog {
     /// Makes the bytes of failed writes zero again: behind the end there must be nothing that could
     /// later pass for a record.
     fn clear_leftovers(&mut self) -> std::result::Result<(), WriteFailed> {
+        if cfg!(mutant = "leftovers_stay") {
+            self.leftovers.clear();
+        }
         while let Some(leftover) = self.leftovers.last() {
             leftover
                 .file
@@ -450,6 +453,12 @@ impl CommitLog {
 
     pub fn dir(&self) -> &Path {
         &self.dir
+    }
+
+    /// Waits until no segment is being made.
+    #[cfg(test)]
+    pub fn settle(&self) {
+        self.maker.settle();
     }
 
     /// Ends the segment maker; a segment it made ahead stays, empty, as Apache leaves it too.

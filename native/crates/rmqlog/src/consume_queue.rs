@@ -542,7 +542,8 @@ impl QueueTable {
             .list(&dir)
             .map_err(|error| failed("list", &dir, &error))?;
         cache.forget_queue(number);
-        for entry in entries.iter().filter(|entry| !entry.is_dir) {
+        // Newest first, as in `remove_files`.
+        for entry in entries.iter().rev().filter(|entry| !entry.is_dir) {
             let Some(base) = crate::segment::base_of(&entry.name) else {
                 continue;
             };
@@ -571,6 +572,12 @@ impl QueueTable {
             .disk
             .list(&dir)
             .map_err(|error| failed("list", &dir, &error))?;
+        // Newest first: what a crash in between leaves must not look like a queue whose oldest messages
+        // have expired.
+        let mut entries: Vec<_> = entries.into_iter().rev().collect();
+        if cfg!(mutant = "oldest_queue_file_goes_first") {
+            entries.reverse();
+        }
         for entry in entries.iter().filter(|entry| !entry.is_dir) {
             let path = dir.join(&entry.name);
             remove_if_there(&*self.disk, &path)?;

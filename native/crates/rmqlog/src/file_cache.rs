@@ -51,6 +51,12 @@ impl FileCache {
         self.files.remove(&key);
     }
 
+    /// Forgets the index's files: some were removed, and new ones may get their names.
+    pub fn forget_index(&mut self) {
+        self.files
+            .retain(|key, _| !matches!(key, FileKey::Index(_)));
+    }
+
     /// Forgets the files of one queue, before they are removed.
     pub fn forget_queue(&mut self, queue: u32) {
         self.files

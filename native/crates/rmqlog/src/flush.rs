@@ -5,15 +5,47 @@
 //! taking writes and says why. The promise to producers is kept in `engine.rs`, which moves `commit`
 //! only by what is announced here.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use crate::disk::DiskFile;
+use crate::disk::{Disk, DiskFile};
 use crate::error::{failed, Result};
 use crate::event::Event;
+
+/// A file that says that a sync failed, for the next process: the kernel calls the lost pages clean and
+/// shows them all the same, and a sync by that process would succeed without them. A power cut needs no
+/// note, it takes the pages too; so the note itself is not synced.
+pub struct FailureNote {
+    disk: Arc<dyn Disk>,
+    path: PathBuf,
+}
+
+impl FailureNote {
+    pub fn new(disk: Arc<dyn Disk>, root: &Path) -> FailureNote {
+        let path = root.join("pyromq").join("sync-failed");
+        FailureNote { disk, path }
+    }
+
+    pub fn is_there(&self) -> bool {
+        self.disk.exists(&self.path)
+    }
+
+    /// Says what failed. If even that fails, the next process has no way to know.
+    pub fn write(&self, text: &str) {
+        if let Ok(file) = self.disk.create(&self.path) {
+            drop(file.write_at(text.as_bytes(), 0));
+        }
+    }
+
+    pub fn remove(&self) -> Result<()> {
+        self.disk
+            .remove_file(&self.path)
+            .map_err(|error| failed("remove", &self.path, &error))
+    }
+}
 
 struct Work {
     /// Segments with bytes not synced yet.
@@ -35,6 +67,7 @@ struct Desk {
     failure: Mutex<Option<String>>,
     event: Arc<Event>,
     interval: Duration,
+    note: FailureNote,
 }
 
 /// The thread "rmqlog-flush" and what it is to sync.
@@ -48,7 +81,13 @@ fn hold<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Flusher {
-    pub fn start(flushed: u64, interval: Duration, event: Arc<Event>) -> Result<Flusher> {
+    /// `note` is written when a sync fails.
+    pub fn start(
+        flushed: u64,
+        interval: Duration,
+        event: Arc<Event>,
+        note: FailureNote,
+    ) -> Result<Flusher> {
         let desk = Arc::new(Desk {
             work: Mutex::new(Work {
                 dirty: Vec::new(),
@@ -63,6 +102,7 @@ impl Flusher {
             failure: Mutex::new(None),
             event,
             interval,
+            note,
         });
         let shared = Arc::clone(&desk);
         let thread = std::thread::Builder::new()
@@ -167,9 +207,23 @@ fn serve(desk: &Desk) {
         work.since = None;
         work.is_urgent = false;
         drop(work);
+        if cfg!(mutant = "acknowledge_before_sync") {
+            desk.flushed.store(written, Ordering::Release);
+        }
         for (path, file) in &dirty {
-            if let Err(error) = file.sync_data() {
-                desk.fail(failed("sync", path, &error).to_string());
+            if cfg!(mutant = "skip_log_sync") {
+                continue;
+            }
+            let mut synced = file.sync_data();
+            if cfg!(mutant = "retry_failed_sync") && synced.is_err() {
+                synced = file.sync_data();
+            }
+            if let Err(error) = synced {
+                let text = failed("sync", path, &error).to_string();
+                if !cfg!(mutant = "forget_failed_sync") {
+                    desk.note.write(&text);
+                }
+                desk.fail(text);
                 return;
             }
         }

@@ -46,6 +46,8 @@ pub mod remove;
 pub mod scan;
 pub mod segment;
 pub mod settings;
+#[cfg(test)]
+mod sim;
 pub mod state;
 
 pub use engine::{Appended, Engine, Positions};

@@ -21,8 +21,8 @@ pub struct Scan {
 
 /// Checks every record from `from` on, in full. Gaps count in records from `gap_from` on, those of
 /// dropped topics excepted. The record's checksum covers its body only; a write torn in the properties
-/// shows as zero bytes at their end, which no properties have, and the last record behind `vouched_to`
-/// is not believed with them.
+/// shows as a sector of zeros, or as zero bytes at their end: no record behind `vouched_to` is believed
+/// with the first, and the last one not with the second.
 pub fn scan(
     files: &LogFiles,
     from: u64,
@@ -38,7 +38,7 @@ pub fn scan(
         let topic = counts.entry(queue.topic.clone().into_bytes()).or_default();
         topic.insert(queue.id, queue.count);
     }
-    let mut scanner = Scanner::over_holes(files, from, files.max, doubted);
+    let mut scanner = Scanner::over_holes(files, from, files.max, doubted, vouched_to);
     let mut outcome = Scan {
         end: from,
         last: None,

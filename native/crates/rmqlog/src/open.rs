@@ -1,9 +1,10 @@
 //! Carries out what `recover.rs` decided, and brings the store to life.
 //!
 //! The order makes a crash in between harmless: first `abort` and a marker that is not clean, then the
-//! log's torn end, then queues and index. Neither `abort` nor the marker is synced: behind gigabytes that
-//! the kernel still has to write that would take seconds, and if a power cut takes them back, the log's
-//! own bytes behind the remembered end tell that the stop was not clean.
+//! log's torn end, then queues and index. `abort` and the marker are synced, unless an earlier start did
+//! it and nothing was taken back since: after a kill gigabytes may wait in the kernel, and syncing
+//! behind them would take seconds. A store that a power cut makes look cleanly stopped, or Apache's,
+//! would have its queues and index believed too far.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -19,7 +20,7 @@ use crate::engine::Shared;
 use crate::error::{failed, failed_at, Result, StoreError};
 use crate::event::Event;
 use crate::file_cache::FileCache;
-use crate::flush::Flusher;
+use crate::flush::{FailureNote, Flusher};
 use crate::found_queues::FoundQueue;
 use crate::marker::{KnownQueue, Point, QueuesFile};
 use crate::persist::{write_all, Progress};
@@ -81,7 +82,18 @@ pub fn open(disk: Arc<dyn Disk>, settings: Settings, event: &Arc<Event>) -> Resu
     note_holes(&*disk, &survey, &root)?;
     begin(&*disk, &survey, &root)?;
     clear_log_end(&*disk, &survey)?;
-    sync_log(&survey)?;
+    let failure_note = FailureNote::new(Arc::clone(&disk), &root);
+    let had_failed = failure_note.is_there();
+    if had_failed {
+        write_log_again(&survey)?;
+    }
+    if let Err(error) = sync_log(&survey) {
+        failure_note.write(&error.to_string());
+        return Err(error);
+    }
+    if had_failed {
+        failure_note.remove()?;
+    }
     let notes = survey.notes.clone();
     let shared = build(disk, settings, survey, cache, event)?;
     Ok(Opened {
@@ -122,6 +134,7 @@ fn make_own_dir(disk: &dyn Disk, root: &Path) -> Result<()> {
 /// From here on a stop is an unclean one, until close() says otherwise.
 fn begin(disk: &dyn Disk, survey: &Survey, root: &Path) -> Result<()> {
     make_own_dir(disk, root)?;
+    let own = root.join("pyromq");
     let abort = root.join("abort");
     let file = disk
         .create(&abort)
@@ -131,7 +144,14 @@ fn begin(disk: &dyn Disk, survey: &Survey, root: &Path) -> Result<()> {
         .map_err(|error| failed("empty", &abort, &error))?;
     file.write_at(pid.as_bytes(), 0)
         .map_err(|short| failed_at("write", &abort, 0, &short.source))?;
-    starting_marker(disk, survey).write(disk, root, false)?;
+    let mut marker = starting_marker(disk, survey);
+    // A marker that is durable already, not clean, and vouches for no more than the new one does: then
+    // a power cut may take the new one back.
+    let is_known = !survey.marker.is_clean
+        && survey.marker.synced != Point::default()
+        && survey.marker.synced == marker.synced
+        || cfg!(mutant = "start_marker_not_durable");
+    marker.write(disk, root, !is_known)?;
     let path = root.join("checkpoint");
     let known = Checkpoint::read(disk, &path)?.unwrap_or_default();
     let is_new = !disk.exists(&path);
@@ -140,9 +160,18 @@ fn begin(disk: &dyn Disk, survey: &Survey, root: &Path) -> Result<()> {
             confirm_log_offset: CONFIRM_OURS,
             ..known
         }
-        .write(disk, &path, false)?;
+        .write(disk, &path, !is_known)?;
     }
-    Ok(())
+    if is_known {
+        return Ok(());
+    }
+    let sync = |path: &Path, synced: std::io::Result<()>| {
+        synced.map_err(|error| failed("sync", path, &error))
+    };
+    sync(&abort, file.sync_data())?;
+    sync(&path, disk.open(&path).and_then(|file| file.sync_data()))?;
+    sync(&own, disk.sync_dir(&own))?;
+    sync(root, disk.sync_dir(root))
 }
 
 fn starting_marker(disk: &dyn Disk, survey: &Survey) -> crate::marker::Marker {
@@ -174,7 +203,10 @@ fn clear_log_end(disk: &dyn Disk, survey: &Survey) -> Result<()> {
                 .map_err(|error| failed("sync", &path, &error))?;
         }
     }
-    if let Some(from) = survey.zero_from {
+    if let Some(from) = survey
+        .zero_from
+        .filter(|_| !cfg!(mutant = "torn_tail_stays"))
+    {
         for base in files.bases_from(from) {
             let path = files.path_of(base);
             let file = files.open(base)?;
@@ -200,6 +232,34 @@ fn clear_log_end(disk: &dyn Disk, survey: &Survey) -> Result<()> {
     Ok(())
 }
 
+/// After a failed sync the kernel shows bytes that the device never took, and would not write them any
+/// more. Written once again, they are the next sync's.
+fn write_log_again(survey: &Survey) -> Result<()> {
+    const BLOCK: u64 = 1 << 20;
+    let files = &survey.files;
+    let Some(from) = survey.unsynced_from else {
+        return Ok(());
+    };
+    for base in files.bases_from(from).take_while(|&base| base < survey.end) {
+        let file = files.open(base)?;
+        let end = survey.end.min(base + files.segment_size);
+        let mut position = base;
+        while position < end {
+            let bytes = files.read(position, BLOCK.min(end - position) as usize)?;
+            if bytes.is_empty() {
+                break; // a short file
+            }
+            let at = position - base;
+            file.write_at(&bytes, at).map_err(|short| {
+                let at = at + short.written as u64;
+                failed_at("write again", &files.path_of(base), at, &short.source)
+            })?;
+            position += bytes.len() as u64;
+        }
+    }
+    Ok(())
+}
+
 /// What a killed process wrote counts as flushed from here on, so it must be: later syncs are of the
 /// newest segment only.
 fn sync_log(survey: &Survey) -> Result<()> {
@@ -207,6 +267,9 @@ fn sync_log(survey: &Survey) -> Result<()> {
     let Some(from) = survey.unsynced_from else {
         return Ok(());
     };
+    if cfg!(mutant = "start_syncs_nothing") {
+        return Ok(());
+    }
     for base in files.bases_from(from).take_while(|&base| base < survey.end) {
         files
             .open(base)?
@@ -232,9 +295,14 @@ fn build(
         disk.remove_file(path)
             .map_err(|error| failed("remove", path, &error))?;
     }
+    if !cfg!(mutant = "removed_index_stays_open") {
+        cache.forget_index();
+    }
+    let was_killed = survey.unsynced_from.is_some();
     let files = survey.files;
     let interval = Duration::from_millis(settings.flush_interval_ms.max(1));
-    let flusher = Flusher::start(survey.end, interval, Arc::clone(event))?;
+    let note = FailureNote::new(Arc::clone(&disk), &settings.root);
+    let flusher = Flusher::start(survey.end, interval, Arc::clone(event), note)?;
     let log = CommitLog::open(
         Arc::clone(&disk),
         files.dir.clone(),
@@ -273,9 +341,13 @@ fn build(
     state.is_note_stale = is_note_stale;
     state.damage = Damage::new(rebuild.holes.clone());
     let mut progress = Progress::new(starting_progress(&*disk, &settings.root)?);
+    progress.has_inherited = was_killed && !cfg!(mutant = "inherited_not_synced");
     let shared = Shared::new(disk, settings, state);
     let mut scanner = Scanner::between(&files, survey.dispatch_from, survey.end, &survey.holes);
     while let Ok(found) = scanner.next_record()? {
+        if cfg!(mutant = "rebuild_skips_a_record") && found.queue_offset == 3 {
+            continue;
+        }
         let unwritten = {
             let mut state = shared.state();
             rebuild.dispatch(&mut state, &found)?;

@@ -6,6 +6,7 @@
 //! that the power fails, and writes Apache's `checkpoint`.
 
 use std::collections::BTreeSet;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -35,6 +36,8 @@ pub struct Progress {
     /// Why files of queues or index could not be synced, if so. A second sync would succeed without
     /// them: units and entries behind the marker's safe point are rebuilt by the next start.
     sync_failure: Option<StoreError>,
+    /// An earlier process may have left files of queues and index unsynced; which, nobody knows.
+    pub has_inherited: bool,
     /// What the `queues` file says now.
     known: Option<QueuesFile>,
 }
@@ -55,6 +58,7 @@ impl Progress {
             candidate: None,
             synced_at: Instant::now(),
             sync_failure: None,
+            has_inherited: false,
             known: None,
         }
     }
@@ -193,6 +197,12 @@ fn persist_round(shared: &Shared, progress: &mut Progress, is_closing: bool) -> 
         .candidate
         .filter(|candidate| flushed >= candidate.point.log_to);
     if let Some(ready) = ready {
+        if cfg!(mutant = "marker_before_queues") {
+            progress.marker.synced = ready.point;
+            progress
+                .marker
+                .write(&*shared.disk, &shared.settings.root, true)?;
+        }
         if let Err(failure) = sync_files(shared, progress) {
             progress.sync_failure = Some(failure.clone());
             progress.unsynced.clear();
@@ -204,7 +214,7 @@ fn persist_round(shared: &Shared, progress: &mut Progress, is_closing: bool) -> 
         }
         note_queues(shared, progress)?;
         progress.marker.synced = ready.point;
-        progress.marker.is_clean = is_closing;
+        progress.marker.is_clean = is_closing || cfg!(mutant = "clean_too_early");
         progress.candidate = None;
         progress.synced_at = Instant::now();
         write_checkpoint(shared, &ready)?;
@@ -366,6 +376,13 @@ fn sync_files(shared: &Shared, progress: &mut Progress) -> Result<()> {
         file.sync_data()
             .map_err(|error| failed("sync", path, &error))?;
     }
+    if progress.has_inherited {
+        for name in ["consumequeue", "index"] {
+            sync_tree(shared, &shared.settings.root.join(name))?;
+        }
+        sync_dir(shared, &shared.settings.root)?;
+        progress.has_inherited = false;
+    }
     let created = shared.state().take_created();
     let mut dirs = BTreeSet::new();
     for path in &created {
@@ -377,12 +394,45 @@ fn sync_files(shared: &Shared, progress: &mut Progress) -> Result<()> {
         dirs.insert(shared.settings.root.clone());
     }
     for dir in dirs.iter().filter(|dir| shared.disk.exists(dir)) {
-        shared
-            .disk
-            .sync_dir(dir)
-            .map_err(|error| failed("sync", dir, &error))?;
+        sync_dir(shared, dir)?;
     }
     progress.unsynced.clear();
+    Ok(())
+}
+
+fn sync_dir(shared: &Shared, dir: &Path) -> Result<()> {
+    shared
+        .disk
+        .sync_dir(dir)
+        .map_err(|error| failed("sync", dir, &error))
+}
+
+/// Syncs a directory with all that is in it, as it is now. A topic dropped meanwhile may take its
+/// files away.
+fn sync_tree(shared: &Shared, top: &Path) -> Result<()> {
+    let is_gone = |error: &io::Error| error.kind() == io::ErrorKind::NotFound;
+    let mut dirs = vec![top.to_path_buf()];
+    while let Some(dir) = dirs.pop() {
+        let entries = shared
+            .disk
+            .list(&dir)
+            .map_err(|error| failed("list", &dir, &error))?;
+        for entry in entries {
+            let path = dir.join(&entry.name);
+            if entry.is_dir {
+                dirs.push(path);
+                continue;
+            }
+            match shared.disk.open(&path).and_then(|file| file.sync_data()) {
+                Err(error) if !is_gone(&error) => return Err(failed("sync", &path, &error)),
+                _ => {}
+            }
+        }
+        match shared.disk.sync_dir(&dir) {
+            Err(error) if !is_gone(&error) => return Err(failed("sync", &dir, &error)),
+            _ => {}
+        }
+    }
     Ok(())
 }
 

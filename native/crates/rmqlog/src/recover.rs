@@ -497,7 +497,12 @@ fn survey_index(
                     "{}: files are missing, rebuilt from the log",
                     dir.display()
                 ));
-                (0, files.max, false)
+                // Nobody knows what else is missing: earlier files may be, too.
+                return Ok(FoundIndex {
+                    remove: index.clear(),
+                    index,
+                    from: files.min,
+                });
             } else if matches!(trust, Trust::Clean(_)) && point.index_to == point.log_to {
                 return Ok(FoundIndex {
                     index,

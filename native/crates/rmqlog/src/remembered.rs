@@ -50,7 +50,7 @@ impl Memory {
         for &hole in self.holes.iter().filter(|hole| hole.to > files.min) {
             let doubted = [hole];
             let from = hole.from.max(files.min);
-            let mut scanner = Scanner::over_holes(files, from, hole.to, &doubted);
+            let mut scanner = Scanner::over_holes(files, from, hole.to, &doubted, from);
             let end = loop {
                 if let Err(end) = scanner.next_record()? {
                     break end;

@@ -13,6 +13,8 @@ use crate::segment::{base_of, file_name};
 
 /// Bytes read at once.
 const BUFFER_SIZE: usize = 1 << 20;
+/// The least that a disk writes as a whole.
+const SECTOR_SIZE: u64 = 512;
 
 /// What every refusal to open ends with.
 pub const WAY_OUT: &str = "Nothing was changed. `pyromq store repair DIR` shows what can be done";
@@ -212,7 +214,28 @@ pub struct Scanner<'a> {
     known_holes: &'a [Hole],
     /// Here a record that may be torn in its properties, where no checksum looks, is not believed.
     doubted: &'a [Hole],
+    /// From here on a power cut may have left out sectors of a record.
+    unsynced_from: u64,
     found_holes: Vec<(Hole, &'static str)>,
+}
+
+/// Whether the part of a record behind its body, where no checksum looks, has the zeros of a sector that
+/// never reached the disk. `at` is the record's place in its file. A topic has no zero byte, and
+/// properties fill no sector's share with nothing else.
+fn lacks_sector(found: &Record<'_>, at: u64) -> bool {
+    let end = at + found.size as u64;
+    let mut from = end - found.properties.len() as u64;
+    let mut rest = found.properties;
+    while !rest.is_empty() {
+        let share = (SECTOR_SIZE - from % SECTOR_SIZE).min(rest.len() as u64);
+        let (own, others) = rest.split_at(share as usize);
+        if own.iter().all(|&byte| byte == 0) {
+            return true;
+        }
+        from += share;
+        rest = others;
+    }
+    found.topic.contains(&0)
 }
 
 impl<'a> Scanner<'a> {
@@ -230,20 +253,24 @@ impl<'a> Scanner<'a> {
             at_bad: AtBad::Stop,
             known_holes: &[],
             doubted: &[],
+            unsynced_from: u64::MAX,
             found_holes: Vec::new(),
         }
     }
 
     /// The same, but holes with valid records behind them are passed over; see [`Scanner::take_holes`].
-    /// In those of an earlier start, `doubted`, what may be a torn record is not believed.
+    /// In those of an earlier start, `doubted`, what may be a torn record is not believed, and from
+    /// `unsynced_from` on no record that lacks a sector.
     pub fn over_holes(
         files: &'a LogFiles,
         from: u64,
         end: u64,
         doubted: &'a [Hole],
+        unsynced_from: u64,
     ) -> Scanner<'a> {
         Scanner {
             doubted,
+            unsynced_from,
             at_bad: AtBad::Search,
             ..Scanner::new(files, from, end, true)
         }
@@ -349,9 +376,11 @@ impl<'a> Scanner<'a> {
             let known = self.buffer.get(from..).unwrap_or_default();
             match record::parse(known, self.position, room, self.check_bodies) {
                 Found::Record(found) => {
-                    let is_torn = found.properties.last() == Some(&0)
+                    let is_cut = found.properties.last() == Some(&0)
                         && hole_at(self.doubted, self.position).is_some();
-                    return Ok(is_torn.then_some("the record is incomplete"));
+                    let is_torn = self.position >= self.unsynced_from
+                        && lacks_sector(&found, self.position - base);
+                    return Ok((is_cut || is_torn).then_some("the record is incomplete"));
                 }
                 Found::Blank => self.go_to(base + self.files.segment_size),
                 Found::Partial(size) => {

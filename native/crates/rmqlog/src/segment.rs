@@ -31,16 +31,18 @@ pub fn base_of(name: &str) -> Option<u64> {
 fn make(disk: &dyn Disk, dir: &Path, base: u64, size: u64) -> io::Result<Arc<dyn DiskFile>> {
     if !disk.exists(dir) {
         disk.create_dir_all(dir)?;
-        if let Some(parent) = dir.parent() {
-            disk.sync_dir(parent)?;
-        }
     }
     let file = disk.create(&dir.join(file_name(base)))?;
     if file.len()? != size {
         file.set_len(size)?;
     }
     file.sync_data()?;
-    disk.sync_dir(dir)?;
+    if !cfg!(mutant = "skip_segment_dir_sync") {
+        disk.sync_dir(dir)?;
+    }
+    if let Some(parent) = dir.parent() {
+        disk.sync_dir(parent)?; // a killed process may have made the directory and no more
+    }
     Ok(file)
 }
 
@@ -131,6 +133,23 @@ impl SegmentMaker {
                     self.desk.changed.notify_all();
                 }
             }
+            order = self
+                .desk
+                .changed
+                .wait(order)
+                .unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// Waits until nothing is being made.
+    #[cfg(test)]
+    pub fn settle(&self) {
+        let mut order = self
+            .desk
+            .order
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        while matches!(*order, Order::Wanted(_)) {
             order = self
                 .desk
                 .changed

@@ -113,6 +113,12 @@ impl State {
         self.failure.clone()
     }
 
+    /// Has the flusher sync now what is written.
+    #[cfg(test)]
+    pub fn flush_now(&self) {
+        self.flusher.wrote(Vec::new(), self.log.written(), true);
+    }
+
     /// Log position up to which everything is synced now, whether `commit` knows it yet or not.
     pub fn synced(&self) -> u64 {
         self.flusher.flushed()
@@ -233,7 +239,11 @@ impl State {
         self.check_limit(size)?;
         let log_offset = self.log.place(size)?;
         let number = self.queues.find_or_add(topic, message.queue_id);
-        let time = now_ms.max(self.last_store_timestamp_ms);
+        let time = if cfg!(mutant = "store_time_goes_back") {
+            now_ms
+        } else {
+            now_ms.max(self.last_store_timestamp_ms)
+        };
         let queue_offset = self.add(settings, number, message, log_offset, size, time);
         let end = self.log.appended();
         Ok(Appended {
@@ -358,6 +368,9 @@ impl State {
         if !self.log.has_turn() {
             return Ok(());
         }
+        if cfg!(mutant = "commit_before_write") {
+            self.advance(self.log.appended());
+        }
         if let Some(failure) = self.failure.clone() {
             self.discard();
             return Err(StoreError::Failed(failure));
@@ -367,7 +380,7 @@ impl State {
                 let written = self.log.written();
                 self.pending_written = self.pending.len();
                 self.flusher.wrote(touched, written, settings.sync_flush);
-                if !settings.sync_flush {
+                if !settings.sync_flush || cfg!(mutant = "commit_before_flushed") {
                     self.advance(written);
                 }
                 Ok(())
@@ -397,7 +410,7 @@ impl State {
             for _ in 0..last.key_count {
                 self.pending_keys.pop_back();
             }
-            if last.enters_queue {
+            if last.enters_queue && !cfg!(mutant = "offsets_not_taken_back") {
                 self.queues.queue_mut(last.queue).next = last.queue_offset;
             }
         }

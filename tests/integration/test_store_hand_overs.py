@@ -208,7 +208,7 @@ def test_neither_starts_while_the_other_owns_the_store(store: Store) -> None:
         assert str(store.root) in refused.stderr
         assert {path: path.stat().st_mtime_ns for path in store.root.glob("pyromq/*")} == before
         assert isinstance(owner, ApacheBroker)
-        # It may have deleted our index file when it was refused; ours renews that at its next start.
+        # Refused, it may have deleted our index file; ours renews that at its next start.
         store.content.check(owner.address, with_keys=False)
 
 

@@ -89,12 +89,37 @@ fn check(cut: &Cut<'_>, random: &mut Random) -> Result<(), String> {
     let engine = open(&disk, cut.sync_flush).map_err(|error| format!("second time: {error}"))?;
     let again = read_all(&engine).map_err(|error| format!("second time: {error}"))?;
     if again != view {
+        let end = if is_clean { "clean stop" } else { "kill" };
         return Err(format!(
-            "a second restart shows something else ({is_clean})"
+            "after a {end} a second restart shows {}",
+            difference(&view, &again)
         ));
     }
     disk.kill();
     Ok(())
+}
+
+/// The first queue in which two views differ, and its places in both.
+fn difference(
+    before: &BTreeMap<(usize, i32), SeenQueue>,
+    after: &BTreeMap<(usize, i32), SeenQueue>,
+) -> String {
+    let places = |view: &BTreeMap<(usize, i32), SeenQueue>, key| {
+        view.get(key).map(|queue: &SeenQueue| {
+            let at: Vec<(i64, u64)> = queue
+                .records
+                .iter()
+                .map(|seen| (seen.queue_offset, seen.log_offset))
+                .collect();
+            (queue.min, queue.max, at)
+        })
+    };
+    let mut keys = before.keys().chain(after.keys());
+    let differs = keys.find(|key| before.get(key) != after.get(key));
+    differs.map_or_else(String::new, |key| {
+        let (before, after) = (places(before, key), places(after, key));
+        format!("{key:?}: {after:?}, not {before:?}")
+    })
 }
 
 /// One more message to the topic's first queue, at the next offset.

@@ -11,7 +11,7 @@ use crate::disk::{Disk, DiskFile};
 use crate::error::{failed, failed_at, is_full, Result, StoreError};
 use crate::file_cache::{FileCache, FileKey};
 use crate::record::{encode_blank, BLANK_SIZE};
-use crate::segment::{file_name, SegmentMaker};
+use crate::segment::{file_name, make, SegmentMaker};
 
 /// Bytes one turn may collect before it is written.
 pub const TURN_SIZE_MAX: usize = 256 << 20;
@@ -101,6 +101,11 @@ impl CommitLog {
         };
         let base = log.base_of(end);
         if log.disk.exists(&log.path_of(base)) {
+            if end == base {
+                // A killed process may have been making it: nothing goes in before it is on disk.
+                make(&*log.disk, &log.dir, base, segment_size)
+                    .map_err(|error| failed("make", &log.path_of(base), &error))?;
+            }
             log.current = Some(log.open_segment(base)?);
         } else {
             log.maker.order(base);

@@ -386,50 +386,6 @@ impl QueueTable {
         Ok(Unit::decode(&bytes))
     }
 
-    /// Moves a queue's `min` to its first unit at or behind `log_min`, where the log begins now
-    /// (Apache's `correctMinOffset`). A queue of which nothing is left keeps its count: no offset is
-    /// given twice.
-    pub fn correct_min(&mut self, cache: &mut FileCache, number: u32, log_min: u64) -> Result<()> {
-        let queue = self.queue(number);
-        if queue.min_for >= log_min {
-            return Ok(());
-        }
-        let (mut low, mut high) = (queue.min, queue.count);
-        let is_gone = |unit: Unit| unit.is_blank() || unit.log_offset < log_min;
-        if low < high && is_gone(self.unit(cache, number, low)?) {
-            if is_gone(self.unit(cache, number, high - 1)?) {
-                low = high;
-            }
-            while low < high {
-                let middle = low + (high - low) / 2;
-                if is_gone(self.unit(cache, number, middle)?) {
-                    low = middle + 1;
-                } else {
-                    high = middle;
-                }
-            }
-        }
-        let queue = self.queue_mut(number);
-        queue.min = low;
-        queue.min_for = log_min;
-        Ok(())
-    }
-
-    /// Where the first file of a queue begins that must stay, as bytes of the queue, if files before it
-    /// may be there: those whose units are all below `min`, but never the last file (Apache's rule).
-    pub fn expired_to(&self, number: u32) -> Option<u64> {
-        let queue = self.queue(number);
-        let last = self.file_base((queue.persisted - 1).max(0));
-        let limit = self.file_base(queue.min).min(last);
-        let is_due = !queue.is_dropped && limit > queue.cleaned_to;
-        is_due.then_some(limit as u64 * UNIT_SIZE as u64)
-    }
-
-    /// The files of a queue before this byte of it are gone.
-    pub fn was_cleaned(&mut self, number: u32, upto: u64) {
-        self.queue_mut(number).cleaned_to = (upto / UNIT_SIZE as u64) as i64;
-    }
-
     /// Queues with unwritten units; they count as clean from now on.
     pub fn take_dirty(&mut self) -> Vec<u32> {
         let numbers = std::mem::take(&mut self.dirty);
@@ -604,7 +560,8 @@ impl QueueTable {
             .numbers()
             .into_iter()
             .map(|number| self.queue(number))
-            .filter(|queue| queue.persisted > queue.min)
+            .filter(|queue| queue.persisted > queue.min || queue.persisted == queue.count)
+            .filter(|queue| queue.persisted > 0)
             .map(|queue| (&*queue.topic, queue.id, queue.persisted))
             .collect();
         all.sort_unstable();
@@ -619,6 +576,9 @@ impl QueueTable {
         &self.dir
     }
 }
+
+#[path = "queue_begin.rs"]
+mod begin;
 
 #[cfg(test)]
 #[path = "consume_queue_tests.rs"]

@@ -119,6 +119,31 @@ fn a_queue_that_begins_late_fills_its_first_file_before_it() {
 }
 
 #[test]
+fn lost_messages_among_others_do_not_hide_what_is_before_them() {
+    let dir = Dir::new("queue-lost");
+    let (mut table, mut cache) = (table(&dir), FileCache::default());
+    let queue = table.find_or_add("T", 0);
+    // Places 4 and 5 are lost; halving looks at 4 first, and then at 2.
+    for place in 0..4 {
+        table.push(queue, place, unit(place));
+    }
+    table.fill(queue, 6, unit(3).log_offset);
+    for place in 6..9 {
+        table.push(queue, place, unit(place));
+    }
+    let log_min = unit(1).log_offset;
+    table.correct_min(&mut cache, queue, log_min).unwrap();
+    assert_eq!(table.queue(queue).min, 1);
+    // Where they would be the first, the queue begins behind them.
+    let log_min = unit(3).log_offset;
+    table.correct_min(&mut cache, queue, log_min).unwrap();
+    assert_eq!(table.queue(queue).min, 3);
+    let log_min = unit(6).log_offset - 1;
+    table.correct_min(&mut cache, queue, log_min).unwrap();
+    assert_eq!(table.queue(queue).min, 6);
+}
+
+#[test]
 fn units_come_once_and_holes_are_filled() {
     let dir = Dir::new("queue-holes");
     let (mut table, mut cache) = (table(&dir), FileCache::default());

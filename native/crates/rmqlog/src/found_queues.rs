@@ -21,16 +21,18 @@ pub struct FoundQueue {
     pub dir: PathBuf,
     /// Queue positions in bytes where its files begin.
     pub bases: Vec<u64>,
+    /// Those of files that have the size all should have.
+    whole: Vec<u64>,
     pub min: i64,
     pub count: i64,
     /// One past the last unit there is, safe or not.
     pub present: i64,
-    /// The same, whether its files are believed or not.
-    pub seen: i64,
     /// Its files contradict themselves or the log: they are removed, and rebuilt from the log.
     pub is_broken: bool,
     /// Something may be behind `count` that does not belong there.
     pub needs_cut: bool,
+    /// The unit at `min` stands for a lost message.
+    pub has_lost_first: bool,
 }
 
 /// The queue directories, and the size their files have: the configured one unless all agree on
@@ -61,12 +63,13 @@ pub fn list_queues(disk: &Arc<dyn Disk>, settings: &Settings) -> Result<(Vec<Fou
                 id,
                 dir: queue_dir,
                 bases: found.iter().map(|&(base, _)| base).collect(),
+                whole: Vec::new(),
                 min: 0,
                 count: 0,
                 present: 0,
-                seen: 0,
                 is_broken: false,
                 needs_cut: false,
+                has_lost_first: false,
             });
         }
     }
@@ -82,7 +85,10 @@ pub fn list_queues(disk: &Arc<dyn Disk>, settings: &Settings) -> Result<(Vec<Fou
         settings.consume_queue_file_size
     };
     for (queue, file_sizes) in queues.iter_mut().zip(file_sizes) {
-        let fits = file_sizes.iter().all(|&found| found == size);
+        let files = queue.bases.iter().zip(file_sizes);
+        let whole = files.filter(|&(_, found)| found == size);
+        queue.whole = whole.map(|(&base, _)| base).collect();
+        let fits = queue.whole.len() == queue.bases.len();
         let is_contiguous = queue.bases.windows(2).all(|pair| pair[1] == pair[0] + size)
             && queue
                 .bases
@@ -170,8 +176,9 @@ pub fn measure(
     let min = partition(begin, count, |offset| {
         let unit = reader.unit(offset)?;
         // Blank units behind others stand for lost messages and have a log position.
-        Ok((unit.is_blank() && unit.log_offset == 0) || unit.log_offset < files.min)
+        Ok(unit.is_filler() || unit.log_offset < files.min)
     })?;
+    let has_lost_first = min < count && reader.unit(min)?.is_blank();
     let mut needs_cut = check_last;
     let mut is_broken = false;
     if check_last {
@@ -205,9 +212,9 @@ pub fn measure(
         });
         is_broken |= !fits && !unit.is_blank();
     }
-    queue.seen = present;
     queue.is_broken = is_broken;
     queue.needs_cut = needs_cut;
+    queue.has_lost_first = has_lost_first;
     queue.min = if is_broken { 0 } else { min };
     queue.count = if is_broken { 0 } else { count };
     queue.present = if is_broken { 0 } else { present };
@@ -238,9 +245,38 @@ pub fn refuse_dropped(
     }
     if is_broken {
         queue.is_broken = true;
-        (queue.min, queue.count, queue.present, queue.seen) = (0, 0, 0, 0);
+        (queue.min, queue.count, queue.present) = (0, 0, 0);
     }
     Ok(())
+}
+
+/// One past the last place of a queue that any of its files shows, believed or not; what is left of a
+/// dropped topic does not count. Where a power cut tore the files this may miss some, but it never finds
+/// more once files were cut or removed.
+pub fn last_place(
+    disk: &Arc<dyn Disk>,
+    queue: &FoundQueue,
+    file_size: u64,
+    dropped: &Dropped,
+) -> Result<i64> {
+    let unit_size = UNIT_SIZE as u64;
+    let mut reader = UnitReader {
+        disk,
+        queue,
+        file_size,
+        open: None,
+    };
+    for &base in queue.whole.iter().rev() {
+        let begin = (base / unit_size) as i64;
+        let end = ((base + file_size) / unit_size) as i64;
+        let place = partition(begin, end, |offset| Ok(reader.unit(offset)?.is_written()))?;
+        if place > begin {
+            let last = reader.unit(place - 1)?;
+            let is_dropped = dropped.has(queue.topic.as_bytes(), last.log_offset);
+            return Ok(if is_dropped { 0 } else { place });
+        }
+    }
+    Ok(0)
 }
 
 /// Log offset of the newest unit of all queues.

@@ -17,6 +17,60 @@ pub struct Scan {
     /// Where it began, and the holes behind that.
     pub from: u64,
     pub holes: Vec<(Hole, &'static str)>,
+    pub places: Places,
+}
+
+/// How far each queue comes, by topic and id: by its files, or by the records that were looked at.
+#[derive(Default)]
+pub struct Places(HashMap<Vec<u8>, HashMap<i32, Place>>);
+
+#[derive(Clone, Copy, Default)]
+struct Place {
+    /// Units there are; behind the vouched part only a queue's first record tells.
+    count: i64,
+    /// One past the last place of a unit or a record.
+    end: i64,
+}
+
+impl Places {
+    pub fn new(queues: &[FoundQueue]) -> Places {
+        let mut places = Places::default();
+        for queue in queues {
+            let (count, end) = (queue.count, queue.count);
+            if let Some(place) = places.of(queue.topic.as_bytes(), queue.id) {
+                *place = Place { count, end };
+            }
+        }
+        places
+    }
+
+    /// A queue's place, made if there is none.
+    fn of(&mut self, topic: &[u8], id: i32) -> Option<&mut Place> {
+        if !self.0.contains_key(topic) {
+            self.0.insert(topic.to_vec(), HashMap::new());
+        }
+        Some(self.0.get_mut(topic)?.entry(id).or_default())
+    }
+
+    /// One past the queue's last place that units or records show.
+    pub fn end(&self, topic: &str, id: i32) -> i64 {
+        let place = self.0.get(topic.as_bytes()).and_then(|ids| ids.get(&id));
+        place.map_or(0, |place| place.end)
+    }
+}
+
+#[derive(Default)]
+struct LastQueue {
+    topic: Vec<u8>,
+    id: i32,
+    end: i64,
+}
+
+impl LastQueue {
+    fn set(&mut self, topic: &[u8], id: i32, end: i64) {
+        self.topic.extend_from_slice(topic);
+        (self.id, self.end) = (id, end);
+    }
 }
 
 /// Checks every record from `from` on, in full. Gaps count in records from `gap_from` on, those of
@@ -32,12 +86,7 @@ pub fn scan(
     vouched_to: u64,
     doubted: &[Hole],
 ) -> Result<Scan> {
-    // Units of each queue; behind the vouched part only its first record tells.
-    let mut counts: HashMap<Vec<u8>, HashMap<i32, i64>> = HashMap::new();
-    for queue in queues {
-        let topic = counts.entry(queue.topic.clone().into_bytes()).or_default();
-        topic.insert(queue.id, queue.count);
-    }
+    let mut places = Places::new(queues);
     let mut scanner = Scanner::over_holes(files, from, files.max, doubted, vouched_to);
     let mut outcome = Scan {
         end: from,
@@ -45,9 +94,12 @@ pub fn scan(
         has_gap: false,
         from,
         holes: Vec::new(),
+        places: Places::default(),
     };
     let mut before_last = None;
     let mut is_last_torn = false;
+    // The last record's queue, and how far it came without that record.
+    let mut last_queue = LastQueue::default();
     loop {
         let found = match scanner.next_record()? {
             Ok(found) => found,
@@ -56,10 +108,14 @@ pub fn scan(
                 if let Some(last) = outcome.last.filter(|_| is_last_torn) {
                     outcome.end = last.log_offset;
                     outcome.last = before_last;
+                    if let Some(place) = places.of(&last_queue.topic, last_queue.id) {
+                        place.end = last_queue.end;
+                    }
                 }
                 // A gap can only be closed by looking further back.
                 outcome.has_gap &= from > files.min;
                 outcome.holes = scanner.take_holes();
+                outcome.places = places;
                 return Ok(outcome);
             }
         };
@@ -69,6 +125,7 @@ pub fn scan(
             size: found.size as u32,
             store_timestamp_ms: found.store_timestamp_ms,
         });
+        last_queue.topic.clear();
         is_last_torn = found.properties.last() == Some(&0) && found.log_offset >= vouched_to;
         if !found.enters_queue() || found.log_offset < gap_from {
             continue;
@@ -76,17 +133,16 @@ pub fn scan(
         if dropped.has(found.topic, found.log_offset) {
             continue;
         }
-        if !counts.contains_key(found.topic) {
-            counts.insert(found.topic.to_vec(), HashMap::new());
-        }
-        if let Some(topic) = counts.get_mut(found.topic) {
-            let count = topic.entry(found.queue_id).or_insert(0);
-            if found.log_offset < vouched_to {
-                outcome.has_gap |= found.queue_offset >= *count; // its unit should be there
-            } else {
-                outcome.has_gap |= found.queue_offset > *count;
-                *count = i64::MAX; // the ones behind it follow from the log itself
-            }
+        let Some(place) = places.of(found.topic, found.queue_id) else {
+            continue;
+        };
+        last_queue.set(found.topic, found.queue_id, place.end);
+        place.end = place.end.max(found.queue_offset + 1);
+        if found.log_offset < vouched_to {
+            outcome.has_gap |= found.queue_offset >= place.count; // its unit should be there
+        } else {
+            outcome.has_gap |= found.queue_offset > place.count;
+            place.count = i64::MAX; // the ones behind it follow from the log itself
         }
     }
 }

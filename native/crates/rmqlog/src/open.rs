@@ -6,7 +6,7 @@
 //! behind them would take seconds. A store that a power cut makes look cleanly stopped, or Apache's,
 //! would have its queues and index believed too far.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,7 +22,7 @@ use crate::event::Event;
 use crate::file_cache::FileCache;
 use crate::flush::{FailureNote, Flusher};
 use crate::found_queues::FoundQueue;
-use crate::marker::{KnownQueue, Point, QueuesFile};
+use crate::marker::{KnownQueue, Point};
 use crate::persist::{write_all, Progress};
 use crate::queue_unit::Unit;
 use crate::record::{self, Record};
@@ -112,14 +112,10 @@ fn note_holes(disk: &dyn Disk, survey: &Survey, root: &Path) -> Result<()> {
     }
     make_own_dir(disk, root)?;
     damage::write_note(disk, root, &survey.holes)?;
-    if survey.has_new_holes && !survey.floors.is_empty() {
-        let known = QueuesFile {
-            queues: survey.floors.clone(),
-            dropped: survey.dropped.clone(),
-        };
-        known.write(disk, root)?;
+    match &survey.queues_note {
+        Some(note) => note.write(disk, root),
+        None => Ok(()),
     }
-    Ok(())
 }
 
 fn make_own_dir(disk: &dyn Disk, root: &Path) -> Result<()> {
@@ -288,8 +284,12 @@ fn build(
 ) -> Result<Shared> {
     let queue_dir = settings.root.join("consumequeue");
     let mut queues = QueueTable::new(Arc::clone(&disk), queue_dir, survey.queue_file_size);
+    let mut begin_lost = HashSet::new();
     for found in &survey.queues {
         open_queue(&mut queues, &mut cache, found)?;
+        if found.has_lost_first {
+            begin_lost.extend(queues.find(&found.topic, found.id));
+        }
     }
     for path in &survey.index_remove {
         disk.remove_file(path)
@@ -328,6 +328,7 @@ fn build(
         holes: survey.holes.clone(),
         delay_levels_ms: settings.delay_levels_ms.clone(),
         new_lives: HashMap::new(),
+        begin_lost,
     };
     let mut state = State::new(
         log,
@@ -366,10 +367,18 @@ fn build(
             write_all(&shared, &mut progress)?;
         }
     }
-    let mut state = shared.state();
+    if !survey.floors.is_empty() {
+        // The next note of queues is made of what their files have, and must not say less than this one.
+        write_all(&shared, &mut progress)?;
+    }
+    let mut guard = shared.state();
+    let state = &mut *guard;
+    for &number in &rebuild.begin_lost {
+        state.queues.skip_lost(&mut state.cache, number)?;
+    }
     state.queues.take_arrivals();
     state.marked_from = progress.marked_from();
-    drop(state);
+    drop(guard);
     shared.set_progress(progress);
     Ok(shared)
 }
@@ -400,6 +409,8 @@ struct Rebuild {
     /// Records that claim the first place of a queue that has older ones: the topic was deleted and
     /// made anew, or a damaged record lies. The next record of the queue tells.
     new_lives: HashMap<u32, Unit>,
+    /// Queues whose first unit may stand for a lost message.
+    begin_lost: HashSet<u32>,
 }
 
 impl Rebuild {
@@ -459,6 +470,7 @@ impl Rebuild {
             }
             let near = self.near(state, number, unit.log_offset)?;
             state.queues.fill(number, queue_offset, near);
+            self.begin_lost.insert(number);
         }
         state.queues.push(number, queue_offset, unit);
         Ok(())
@@ -501,10 +513,10 @@ impl Rebuild {
                 ..Unit::BLANK
             };
             state.queues.push(number, floor.count - 1, blank);
-            return Ok(());
+            return state.queues.skip_lost(&mut state.cache, number);
         }
         let near = self.near(state, number, u64::MAX)?;
         state.queues.fill(number, floor.count, near);
-        Ok(())
+        state.queues.skip_lost(&mut state.cache, number)
     }
 }

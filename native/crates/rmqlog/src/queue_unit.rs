@@ -55,6 +55,11 @@ impl Unit {
         self.size == BLANK_UNIT_SIZE
     }
 
+    /// Filler before a queue's first message, which has no log position.
+    pub fn is_filler(&self) -> bool {
+        self.is_blank() && self.log_offset == 0
+    }
+
     /// Whether a file holds a unit here at all: unwritten bytes are zero.
     pub fn is_written(&self) -> bool {
         self.size > 0 && self.log_offset <= i64::MAX as u64

@@ -23,15 +23,15 @@ use crate::disk::Disk;
 use crate::error::{failed, Result, StoreError};
 use crate::file_cache::FileCache;
 use crate::found_queues::{
-    lacks_units, list_queues, measure, newest_unit, refuse_dropped, FoundQueue,
+    lacks_units, last_place, list_queues, measure, newest_unit, refuse_dropped, FoundQueue,
 };
 use crate::index::IndexSet;
 use crate::index_format::Shape;
-use crate::log_check::{scan, Scan};
+use crate::log_check::{scan, Places, Scan};
 use crate::marker::{DroppedTopic, KnownQueue, Marker, Point, QueuesFile};
 use crate::queue_unit::topic_problem;
 use crate::record;
-use crate::remembered::{floors, round_up, told, Memory};
+use crate::remembered::{floors, note_of_floors, round_up, told, Memory};
 use crate::scan::{look_beyond, LogFiles, WAY_OUT};
 use crate::settings::Settings;
 
@@ -54,10 +54,10 @@ pub struct Survey {
     pub blank_at: Option<u64>,
     /// Ranges without anything valid, ascending.
     pub holes: Vec<Hole>,
-    /// Holes, or queues that reach into them, have to be noted before anything is changed.
-    pub has_new_holes: bool,
     /// No queue may end before this: the places up to there were given, to records that holes swallowed.
     pub floors: Vec<KnownQueue>,
+    /// The note of queues that keeps the floors, where the one on disk does not.
+    pub queues_note: Option<QueuesFile>,
     /// Every drop of a topic is in `dropped`: nobody else was here.
     pub drops_are_noted: bool,
     /// Records from here on may be in the machine's memory only.
@@ -203,6 +203,7 @@ pub fn survey(disk: &Arc<dyn Disk>, settings: &Settings, cache: &mut FileCache) 
                 has_gap: false,
                 from: point.log_to,
                 holes: Vec::new(),
+                places: Places::new(&queues),
             })
         }
         _ => None,
@@ -221,9 +222,7 @@ pub fn survey(disk: &Arc<dyn Disk>, settings: &Settings, cache: &mut FileCache) 
     let mut holes: Vec<Hole> = memory.holes.clone();
     holes.retain(|hole| hole.from < scanned_from);
     let known = &known;
-    let mut has_new_holes = false;
     for &(hole, reason) in &outcome.holes {
-        has_new_holes |= !memory.knows(hole);
         notes.push(told(&files, hole, reason));
         holes.push(hole);
     }
@@ -243,7 +242,6 @@ pub fn survey(disk: &Arc<dyn Disk>, settings: &Settings, cache: &mut FileCache) 
                 from: end,
                 to: round_up(tail_end, files.segment_size),
             };
-            has_new_holes |= !memory.knows(hole);
             notes.push(told(
                 &files,
                 hole,
@@ -274,10 +272,14 @@ pub fn survey(disk: &Arc<dyn Disk>, settings: &Settings, cache: &mut FileCache) 
         ));
     }
     let holes = merged(holes);
-    let floors = if holes.is_empty() || !(has_new_holes || rebuild_all || limit == files.min) {
+    let floors = if holes.is_empty() {
         Vec::new()
     } else {
-        floors(&queues, &known.queues)
+        let mut units = Vec::new();
+        for queue in &queues {
+            units.push((queue, last_place(disk, queue, queue_file_size, &dropped)?));
+        }
+        floors(&known.queues, &units, &outcome.places)
     };
     if matches!(trust, Trust::Foreign) {
         for queue in &mut queues {
@@ -325,7 +327,7 @@ pub fn survey(disk: &Arc<dyn Disk>, settings: &Settings, cache: &mut FileCache) 
         zero_from,
         blank_at,
         holes,
-        has_new_holes,
+        queues_note: note_of_floors(known, &floors),
         floors,
         drops_are_noted,
         unsynced_from,

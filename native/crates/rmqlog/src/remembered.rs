@@ -1,6 +1,7 @@
 //! What our own notes remember of a log at a start: how far it reached, which holes it had, how long its
 //! queues were. Reads only.
 
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -9,7 +10,8 @@ use crate::damage::{self, Hole};
 use crate::disk::Disk;
 use crate::error::Result;
 use crate::found_queues::FoundQueue;
-use crate::marker::{KnownQueue, Marker};
+use crate::log_check::Places;
+use crate::marker::{KnownQueue, Marker, QueuesFile};
 use crate::scan::{LogFiles, Scanner};
 
 /// What our own notes say of a log, if Apache was not here since.
@@ -89,21 +91,51 @@ pub fn told(files: &LogFiles, hole: Hole, reason: &str) -> String {
     )
 }
 
-/// Up to where places of each queue were given, as far as anybody remembers.
-pub fn floors(queues: &[FoundQueue], known: &[KnownQueue]) -> Vec<KnownQueue> {
-    let mut floors: Vec<KnownQueue> = known.to_vec();
-    for queue in queues.iter().filter(|queue| queue.seen > 0) {
-        let same = floors
-            .iter_mut()
-            .find(|floor| floor.topic == queue.topic && floor.id == queue.id);
-        match same {
-            Some(floor) => floor.count = floor.count.max(queue.seen),
-            None => floors.push(KnownQueue {
-                topic: queue.topic.clone(),
-                id: queue.id,
-                count: queue.seen,
-            }),
+/// The queues whose last places were given to records that are not there any more, as far as anybody
+/// remembers: by our notes, or by `units` of their files that are not believed. `places` is what units and
+/// records still show.
+pub fn floors(
+    known: &[KnownQueue],
+    units: &[(&FoundQueue, i64)],
+    places: &Places,
+) -> Vec<KnownQueue> {
+    let mut floors: BTreeMap<(&str, i32), i64> = BTreeMap::new();
+    let notes = known
+        .iter()
+        .map(|known| (&*known.topic, known.id, known.count));
+    let units = units
+        .iter()
+        .map(|&(queue, count)| (&*queue.topic, queue.id, count));
+    for (topic, id, count) in notes.chain(units) {
+        if count > places.end(topic, id) {
+            let floor = floors.entry((topic, id)).or_default();
+            *floor = count.max(*floor);
         }
     }
-    floors
+    let known = |((topic, id), count): ((&str, i32), i64)| KnownQueue {
+        topic: topic.to_string(),
+        id,
+        count,
+    };
+    floors.into_iter().map(known).collect()
+}
+
+/// The note of queues with the floors in it; `None` if it says so already.
+pub fn note_of_floors(known: &QueuesFile, floors: &[KnownQueue]) -> Option<QueuesFile> {
+    let mut note = known.clone();
+    let place = |queue: &KnownQueue| (queue.topic.clone(), queue.id);
+    let mut at: HashMap<(String, i32), usize> = HashMap::new();
+    for (number, queue) in note.queues.iter().enumerate() {
+        at.insert(place(queue), number);
+    }
+    for floor in floors {
+        match at.get(&place(floor)) {
+            Some(&number) => {
+                let count = &mut note.queues[number].count;
+                *count = floor.count.max(*count);
+            }
+            None => note.queues.push(floor.clone()),
+        }
+    }
+    (note != *known).then_some(note)
 }

@@ -259,8 +259,8 @@ impl<'a> Scanner<'a> {
     }
 
     /// The same, but holes with valid records behind them are passed over; see [`Scanner::take_holes`].
-    /// In those of an earlier start, `doubted`, what may be a torn record is not believed, and from
-    /// `unsynced_from` on no record that lacks a sector.
+    /// In those of an earlier start, `doubted`, what may be a torn record is not believed, nor there and
+    /// from `unsynced_from` on a record that lacks a sector.
     pub fn over_holes(
         files: &'a LogFiles,
         from: u64,
@@ -376,9 +376,9 @@ impl<'a> Scanner<'a> {
             let known = self.buffer.get(from..).unwrap_or_default();
             match record::parse(known, self.position, room, self.check_bodies) {
                 Found::Record(found) => {
-                    let is_cut = found.properties.last() == Some(&0)
-                        && hole_at(self.doubted, self.position).is_some();
-                    let is_torn = self.position >= self.unsynced_from
+                    let is_doubted = hole_at(self.doubted, self.position).is_some();
+                    let is_cut = is_doubted && found.properties.last() == Some(&0);
+                    let is_torn = (is_doubted || self.position >= self.unsynced_from)
                         && lacks_sector(&found, self.position - base);
                     return Ok((is_cut || is_torn).then_some("the record is incomplete"));
                 }

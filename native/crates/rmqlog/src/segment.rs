@@ -27,8 +27,8 @@ pub fn base_of(name: &str) -> Option<u64> {
     }
 }
 
-/// Creates the segment, or takes the one that is there, at its full length.
-fn make(disk: &dyn Disk, dir: &Path, base: u64, size: u64) -> io::Result<Arc<dyn DiskFile>> {
+/// Creates the segment, or takes the one that is there, at its full length; afterwards it is on disk.
+pub fn make(disk: &dyn Disk, dir: &Path, base: u64, size: u64) -> io::Result<Arc<dyn DiskFile>> {
     if !disk.exists(dir) {
         disk.create_dir_all(dir)?;
     }

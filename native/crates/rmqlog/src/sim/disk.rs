@@ -125,6 +125,11 @@ impl SimDisk {
         self.inner().log.len()
     }
 
+    /// The disk as it is now.
+    pub fn platter(&self) -> Platter {
+        self.inner().platter.clone()
+    }
+
     pub fn ops(&self) -> Vec<Op> {
         self.inner().log.clone()
     }

@@ -5,7 +5,7 @@ UV = $(shell command -v uv 2>/dev/null || echo .tools/bin/uv)
 PY = .venv/bin/python
 ARGS ?=
 
-.PHONY: run test build style types unit foreign crash fuzz wheel differential interop-campaign metadata-campaign bench clean kill eio compare-faults power-cut damage sim mutants
+.PHONY: run test build style types unit foreign crash fuzz wheel differential interop-campaign metadata-campaign bench clean kill eio disk-full compare-faults power-cut damage sim mutants
 
 run: ## builds what is missing and serves: name server and broker in one process
 	@tools/setup.sh run
@@ -56,6 +56,11 @@ eio: ## EIO at CYCLES random points of a busy broker's system calls; appends to 
 	@tools/setup.sh test
 	@$(UV) sync --quiet
 	@$(PY) -m tools.campaign eio --cycles $(CYCLES) --seed $(SEED)
+
+disk-full: ## RUNS= small disks filled up under load, killed, freed; appends to tests/ledger.tsv; needs root
+	@tools/setup.sh run
+	@$(UV) sync --quiet
+	@$(PY) -m tools.campaign disk-full --cycles $(or $(RUNS),20) $(if $(SEED),--seed $(SEED))
 
 compare-faults: ## kill -9, EIO and a flipped bit on our server and on Apache's: a table
 	@tools/setup.sh test

@@ -16,9 +16,10 @@ import tempfile
 import time
 from pathlib import Path
 
-from tests.support import disk_error_run, ledger
+from tests.support import disk_error_run, disk_full_run, ledger
 from tests.support.disk_error_run import acknowledged_count, any_injection
 from tests.support.kill_run import KILLS_PER_RUN, MODES, run
+from tests.support.small_disk import CannotMount
 from tests.support.strace import why_impossible
 
 
@@ -71,7 +72,27 @@ def eio(cycles: int, seed: int) -> int:
     return failures
 
 
-CAMPAIGNS = {"kill": kill, "eio": eio}
+def disk_full(cycles: int, seed: int) -> int:
+    """So many small disks filled up; the number of runs with a fault of ours."""
+    chance = random.Random(seed)
+    failures, began = 0, time.monotonic()
+    for number in range(cycles):
+        plan = disk_full_run.any_plan(number, chance)
+        with tempfile.TemporaryDirectory(prefix="pyromq-full-") as directory:
+            try:
+                result = asyncio.run(disk_full_run.run(Path(directory), plan, chance))
+            except CannotMount as error:
+                raise SystemExit(f"NO CAMPAIGN OF FULL DISKS HERE: {error}") from error
+        faults = result.faults()
+        failures += bool(faults)
+        print(f"{number + 1} {plan}: {result}; {time.monotonic() - began:.0f} s", flush=True)
+        for fault in faults[:20]:
+            print(f"  {fault}", flush=True)
+    ledger.enter("disk-full", seed, cycles, failures)
+    return failures
+
+
+CAMPAIGNS = {"kill": kill, "eio": eio, "disk-full": disk_full}
 
 
 def main() -> int:

@@ -24,6 +24,8 @@ class FaultyFiles(Files):
         self._unsynced: dict[int, int] = {}
         self._faults: dict[str, tuple[int, Exception]] = {}
         self._short_writes: list[int] = []
+        self.never_taken: dict[str, int] = {}
+        """File name → bytes at its end that are gone once the kernel's copy is dropped."""
         self._sync_gate: threading.Event | None = None
         self._sync_entered = threading.Event()
 
@@ -105,6 +107,12 @@ class FaultyFiles(Files):
             assert self._sync_gate.wait(WAIT_S), "the test never let the sync go on"
         self._note("sync")
         self._unsynced[fd] = self._unsynced.get(fd, 0) - covered
+
+    def drop_cache(self, path: Path) -> None:
+        self._note("drop_cache")
+        lost = self.never_taken.get(path.name)
+        if lost is not None:
+            os.truncate(path, path.stat().st_size - lost)
 
     def truncate(self, fd: int, size: int) -> None:
         self._note("truncate")

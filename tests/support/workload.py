@@ -67,8 +67,10 @@ class Workload:
         drain_seconds: float = DRAIN_SECONDS,
         *,
         has_delays: bool = True,
+        sizes: Sequence[int] = SIZES,
     ) -> None:
-        """Without delays there are no retries either, and a run's end need not wait for them."""
+        """Without delays there are no retries either, and a run's end need not wait for them.
+        `sizes`: what bodies have in bytes, beside the name of their try."""
         self.history = History(subscriptions={TAKER: frozenset(QUEUES), GIVER: frozenset({PLAIN})})
         if has_delays:
             self.history.delay_topics = frozenset({DELAYED})
@@ -76,6 +78,7 @@ class Workload:
             self.history.retries_max = RETRIES_MAX
         self._chance = chance
         self._drain_seconds = drain_seconds
+        self._sizes = sizes
         self._address = ""
         self._is_up = asyncio.Event()
         self._producers: list[asyncio.Task[None]] = []
@@ -246,7 +249,7 @@ class Workload:
         self, client: RemotingClient, tries: Sequence[Try], queue: Queue, level: int = 0
     ) -> Outcome:
         """One call, of one message or a batch; written down for each of its messages."""
-        bodies = [body_of(which, self._chance.choice(SIZES)) for which in tries]
+        bodies = [body_of(which, self._chance.choice(self._sizes)) for which in tries]
         ext = {"a": "producers", "b": queue.topic, "c": "TBW102", "d": "4", "f": "0", "h": "0"}
         ext |= {"e": str(queue.queue_id), "g": "0"}
         code, body = RequestCode.SEND_MESSAGE_V2, bodies[0]

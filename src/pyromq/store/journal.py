@@ -32,6 +32,7 @@ from pyromq import __version__
 from pyromq.errors import StoreFailed
 from pyromq.store import journal_format as form
 from pyromq.store.changes import Change, Closed, Opened
+from pyromq.store.failed_sync import note_failed_sync
 from pyromq.store.files import Files, replace_file, write_all
 from pyromq.store.journal_thread import CallOnLoop, JournalThread
 from pyromq.store.recovery import Recovered, journal_path, remove_superseded, snapshot_path
@@ -118,7 +119,11 @@ class Journal:
         numbers = range(recovered.snapshot_generation, recovered.journal_generation + 1)
         fds = [self._files.open(journal_path(self._directory, number)) for number in numbers]
         for fd in fds:
-            self._files.sync(fd)
+            try:
+                self._files.sync(fd)
+            except OSError as error:
+                note_failed_sync(self._directory, self._files, error)
+                raise
         for fd in fds[:-1]:
             self._files.close(fd)
         remove_superseded(self._directory, self._files, recovered.snapshot_generation)
@@ -288,6 +293,7 @@ class Journal:
             for fd in fds:
                 self._files.sync(fd)
         except BaseException as error:
+            note_failed_sync(self._directory, self._files, error)
             self._sync_error = error
             raise
         self._synced_to = sequence
@@ -408,6 +414,7 @@ class Journal:
             self._turn.clear()
             self._files.sync(self._fd)
         except OSError as error:
+            note_failed_sync(self._directory, self._files, error)
             self._fail(f"the metadata journal could not be closed: {error.strerror}")
             raise StoreFailed(self._failure) from error
         self._written = self._durable = self._appended

@@ -23,6 +23,7 @@ from pyromq.domain.version import DataVersion
 from pyromq.errors import StartFailed, StoreFailed
 from pyromq.store import changes, projection
 from pyromq.store.changes import AnyChange, Change
+from pyromq.store.failed_sync import write_again
 from pyromq.store.files import Files
 from pyromq.store.handover import take_projection
 from pyromq.store.journal import Journal, JournalPositions, begin_generation
@@ -144,6 +145,7 @@ class Metadata:
         files: Files,
     ) -> Metadata:
         try:
+            write_again(root / FOLDER, files)
             recovered = recover(root / FOLDER, files)
             taken, stale = take_projection(root, projected, files, recovered, clock.now_ms())
             if recovered is None:

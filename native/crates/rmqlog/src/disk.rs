@@ -29,6 +29,9 @@ pub trait DiskFile: Send + Sync {
     fn write_vectored_at(&self, parts: &[&[u8]], at: u64) -> Result<(), ShortWrite>;
     /// Makes the bytes survive a power cut (fdatasync).
     fn sync_data(&self) -> io::Result<()>;
+    /// Forgets what the kernel keeps of the file and need not write any more: reads come from the
+    /// device afterwards. What is not synced stays.
+    fn drop_cache(&self) -> io::Result<()>;
     fn set_len(&self, len: u64) -> io::Result<()>;
     fn len(&self) -> io::Result<u64>;
     fn is_empty(&self) -> io::Result<bool> {
@@ -230,6 +233,17 @@ impl DiskFile for RealFile {
 
     fn sync_data(&self) -> io::Result<()> {
         self.file.sync_data()
+    }
+
+    fn drop_cache(&self) -> io::Result<()> {
+        // SAFETY: the descriptor is open for as long as `self.file` lives; no memory is passed.
+        let answer =
+            unsafe { libc::posix_fadvise(self.file.as_raw_fd(), 0, 0, libc::POSIX_FADV_DONTNEED) };
+        if answer == 0 {
+            Ok(())
+        } else {
+            Err(io::Error::from_raw_os_error(answer))
+        }
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {

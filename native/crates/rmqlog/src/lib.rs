@@ -43,6 +43,7 @@ pub mod record;
 mod recover;
 mod remembered;
 pub mod remove;
+mod reread;
 pub mod scan;
 pub mod segment;
 pub mod settings;

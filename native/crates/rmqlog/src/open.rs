@@ -26,7 +26,8 @@ use crate::marker::{KnownQueue, Point};
 use crate::persist::{write_all, Progress};
 use crate::queue_unit::Unit;
 use crate::record::{self, Record};
-use crate::recover::{queue_topic, survey, Dropped, Survey};
+use crate::recover::{queue_topic, Dropped, Survey};
+use crate::reread::survey_from_device;
 use crate::scan::Scanner;
 use crate::settings::Settings;
 use crate::state::{index_hashes, State};
@@ -66,7 +67,9 @@ pub fn open(disk: Arc<dyn Disk>, settings: Settings, event: &Arc<Event>) -> Resu
         )));
     };
     let mut cache = FileCache::default();
-    let survey = match survey(&disk, &settings, &mut cache) {
+    let failure_note = FailureNote::new(Arc::clone(&disk), &root);
+    let had_failed = failure_note.is_there();
+    let survey = match survey_from_device(&disk, &settings, &mut cache, had_failed) {
         Ok(survey) => survey,
         Err(error) => {
             if lock.is_new() {
@@ -82,11 +85,6 @@ pub fn open(disk: Arc<dyn Disk>, settings: Settings, event: &Arc<Event>) -> Resu
     note_holes(&*disk, &survey, &root)?;
     begin(&*disk, &survey, &root)?;
     clear_log_end(&*disk, &survey)?;
-    let failure_note = FailureNote::new(Arc::clone(&disk), &root);
-    let had_failed = failure_note.is_there();
-    if had_failed {
-        write_log_again(&survey)?;
-    }
     if let Err(error) = sync_log(&survey) {
         failure_note.write(&error.to_string());
         return Err(error);
@@ -228,37 +226,9 @@ fn clear_log_end(disk: &dyn Disk, survey: &Survey) -> Result<()> {
     Ok(())
 }
 
-/// After a failed sync the kernel shows bytes that the device never took, and would not write them any
-/// more. Written once again, they are the next sync's.
-fn write_log_again(survey: &Survey) -> Result<()> {
-    const BLOCK: u64 = 1 << 20;
-    let files = &survey.files;
-    let Some(from) = survey.unsynced_from else {
-        return Ok(());
-    };
-    for base in files.bases_from(from).take_while(|&base| base < survey.end) {
-        let file = files.open(base)?;
-        let end = survey.end.min(base + files.segment_size);
-        let mut position = base;
-        while position < end {
-            let bytes = files.read(position, BLOCK.min(end - position) as usize)?;
-            if bytes.is_empty() {
-                break; // a short file
-            }
-            let at = position - base;
-            file.write_at(&bytes, at).map_err(|short| {
-                let at = at + short.written as u64;
-                failed_at("write again", &files.path_of(base), at, &short.source)
-            })?;
-            position += bytes.len() as u64;
-        }
-    }
-    Ok(())
-}
-
 /// What a killed process wrote counts as flushed from here on, so it must be: later syncs are of the
 /// newest segment only.
-fn sync_log(survey: &Survey) -> Result<()> {
+pub fn sync_log(survey: &Survey) -> Result<()> {
     let files = &survey.files;
     let Some(from) = survey.unsynced_from else {
         return Ok(());

@@ -22,6 +22,7 @@ use crate::damage::{merged, Hole};
 use crate::disk::Disk;
 use crate::error::{failed, Result, StoreError};
 use crate::file_cache::FileCache;
+use crate::flush::FailureNote;
 use crate::found_queues::{
     lacks_units, last_place, list_queues, measure, newest_unit, refuse_dropped, FoundQueue,
 };
@@ -375,9 +376,12 @@ fn trust(
                 return Ok(Trust::Clean(marker.synced));
             }
         }
-        let is_same_boot = disk
-            .boot_id()
-            .is_some_and(|boot_id| boot_id == marker.boot_id);
+        // After a failed sync what the kernel shows is no better than after a power cut.
+        let had_failed = FailureNote::new(Arc::clone(disk), &settings.root).is_there();
+        let is_same_boot = !had_failed
+            && disk
+                .boot_id()
+                .is_some_and(|boot_id| boot_id == marker.boot_id);
         if is_same_boot && agrees(files, &marker.written)? {
             return Ok(Trust::Killed(marker.written));
         }

@@ -211,6 +211,12 @@ impl DiskFile for SimFile {
         Ok(())
     }
 
+    fn drop_cache(&self) -> io::Result<()> {
+        let file = self.file;
+        self.disk.alive()?.carry_out(Op::DropCache { file });
+        Ok(())
+    }
+
     fn set_len(&self, len: u64) -> io::Result<()> {
         let file = self.file;
         self.disk.alive()?.carry_out(Op::Length { file, len });

@@ -68,6 +68,10 @@ pub enum Op {
     SyncFailed {
         file: usize,
     },
+    /// What programs see is what the device has, with the changes it is still to get.
+    DropCache {
+        file: usize,
+    },
     NewFile {
         dir: usize,
         name: String,
@@ -295,6 +299,13 @@ impl Platter {
                 // Lengths are in the file system's journal, which works on.
                 file.pending
                     .retain(|change| matches!(change, Change::Length(_)));
+            }
+            Op::DropCache { file } => {
+                let file = &mut self.files[*file];
+                file.seen.clone_from(&file.synced);
+                for change in std::mem::take(&mut file.pending) {
+                    file.change(change);
+                }
             }
             Op::NewFile { dir, name } => {
                 let node = Node::File(self.files.len());

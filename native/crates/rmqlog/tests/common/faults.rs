@@ -19,6 +19,9 @@ pub struct Plan {
     pub sync: Option<(String, i32)>,
     /// Syncs of segments wait while this is set.
     pub hold_syncs: bool,
+    /// Of a file whose path contains this the device never took the bytes from here to there: zeros
+    /// are what is read once the kernel's copy is dropped.
+    pub never_taken: Option<(String, u64, u64)>,
     /// Paths of all data syncs, in order.
     pub synced: Vec<PathBuf>,
 }
@@ -120,6 +123,20 @@ impl DiskFile for FaultyFile {
         }
         drop(plan);
         self.file.sync_data()
+    }
+
+    fn drop_cache(&self) -> io::Result<()> {
+        let plan = self.faults.plan.lock().unwrap();
+        if let Some((victim, from, to)) = &plan.never_taken {
+            if self.path.to_str().unwrap().contains(victim.as_str()) {
+                let zeros = vec![0; (to - from) as usize];
+                self.file
+                    .write_at(&zeros, *from)
+                    .map_err(|short| short.source)?;
+            }
+        }
+        drop(plan);
+        self.file.drop_cache()
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {

@@ -21,6 +21,8 @@ def main() -> int:
     seed = os.environ.get("SEED") or str(int(time.time()))
     environment = {**os.environ, "SEED": seed, "RUNS": os.environ.get("RUNS") or "200000"}
     command = ["cargo", "test", "--release", "-p", "rmqlog", "--lib", TEST, "--", "--nocapture"]
+    git = ["git", "rev-parse", "--short", "HEAD"]
+    commit = subprocess.run(git, cwd=ROOT, capture_output=True, text=True, check=True)
     done = subprocess.run(
         command,
         cwd=ROOT / "native",
@@ -34,8 +36,6 @@ def main() -> int:
     if found is None:
         print("the campaign did not come to its end")
         return 1
-    git = ["git", "rev-parse", "--short", "HEAD"]
-    commit = subprocess.run(git, cwd=ROOT, capture_output=True, text=True, check=True)
     cuts, violations = found.groups()
     date = time.strftime("%Y-%m-%d", time.gmtime())
     with LEDGER.open("a") as ledger:

@@ -59,6 +59,15 @@ impl Places {
     }
 }
 
+/// What is known before a look.
+pub struct Known<'a> {
+    pub gap_from: u64,
+    pub units_to: u64,
+    pub vouched_to: u64,
+    /// Holes an earlier start noted.
+    pub doubted: &'a [Hole],
+}
+
 #[derive(Default)]
 struct LastQueue {
     topic: Vec<u8>,
@@ -74,18 +83,22 @@ impl LastQueue {
 }
 
 /// Checks every record from `from` on, in full. Gaps count in records from `gap_from` on, those of
-/// dropped topics excepted. The record's checksum covers its body only; a write torn in the properties
+/// dropped topics excepted. Those before `units_to` should have a unit. The record's checksum covers its body only; a write torn in the properties
 /// shows as a sector of zeros, or as zero bytes at their end: no record behind `vouched_to` is believed
 /// with the first, and the last one not with the second.
 pub fn scan(
     files: &LogFiles,
     from: u64,
     queues: &[FoundQueue],
-    gap_from: u64,
     dropped: &Dropped,
-    vouched_to: u64,
-    doubted: &[Hole],
+    known: &Known<'_>,
 ) -> Result<Scan> {
+    let Known {
+        gap_from,
+        units_to,
+        vouched_to,
+        doubted,
+    } = *known;
     let mut places = Places::new(queues);
     let mut scanner = Scanner::over_holes(files, from, files.max, doubted, vouched_to);
     let mut outcome = Scan {
@@ -138,7 +151,7 @@ pub fn scan(
         };
         last_queue.set(found.topic, found.queue_id, place.end);
         place.end = place.end.max(found.queue_offset + 1);
-        if found.log_offset < vouched_to {
+        if found.log_offset < units_to {
             outcome.has_gap |= found.queue_offset >= place.count; // its unit should be there
         } else {
             outcome.has_gap |= found.queue_offset > place.count;

@@ -1,11 +1,11 @@
 //! Our own notes beside Apache's files, in `<root>/pyromq/`: they make a restart short.
 //!
 //! `dispatch`: up to which log position queues and index were written, and up to which synced; whether
-//! the last stop was clean. `queues`: which queues there were and how long, so that a missing one is
-//! noticed, and which topics were dropped up to which log position, so that a rebuild does not bring
-//! them back. Both are extra: missing, torn, or contradicted by the log (Apache ran here) means that more
-//! of the log is looked at, never an error. Only a file from a newer version that says we cannot read it
-//! is one.
+//! the last stop was clean; up to where the log itself was synced. `queues`: which queues there were and
+//! how long, so that a missing one is noticed, and which topics were dropped up to which log position, so
+//! that a rebuild does not bring them back. Both are extra: missing, torn, or contradicted by the log
+//! (Apache ran here) means that more of the log is looked at, never an error. Only a file from a newer
+//! version that says we cannot read it is one.
 
 use std::path::{Path, PathBuf};
 
@@ -78,9 +78,16 @@ pub struct Marker {
     pub written: Point,
     /// Survives a power cut.
     pub synced: Point,
+    /// The log was synced to here once, whatever queues and index hold now.
+    pub log_synced_to: u64,
 }
 
 impl Marker {
+    /// Up to where a sync vouches for what the log holds.
+    pub fn vouched_to(&self) -> u64 {
+        self.log_synced_to.max(self.synced.log_to)
+    }
+
     fn encode(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(SLOT_SIZE);
         out.extend_from_slice(DISPATCH_MAGIC);
@@ -98,6 +105,10 @@ impl Marker {
         debug_assert!(out.len() == 8 + 4 + 4 + 8 + 1 + BOOT_ID_SIZE + 2 * POINT_SIZE);
         let crc = crc32fast::hash(&out);
         out.extend_from_slice(&crc.to_be_bytes());
+        // Later than the rest, and behind its checksum: older versions read that and no further.
+        let log_synced_to = self.log_synced_to.to_be_bytes();
+        out.extend_from_slice(&log_synced_to);
+        out.extend_from_slice(&crc32fast::hash(&log_synced_to).to_be_bytes());
         out.resize(SLOT_SIZE, 0);
         out
     }
@@ -126,12 +137,15 @@ impl Marker {
             return None;
         }
         let boot_id = String::from_utf8(boot_id).ok()?;
+        let log_synced_to = from.u64()?;
+        let is_whole = from.u32()? == crc32fast::hash(&log_synced_to.to_be_bytes());
         Some(Marker {
             sequence,
             is_clean,
             boot_id,
             written,
             synced,
+            log_synced_to: if is_whole { log_synced_to } else { 0 },
         })
     }
 

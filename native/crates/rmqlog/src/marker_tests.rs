@@ -20,6 +20,7 @@ fn marker() -> Marker {
         last_crc: 3,
     };
     Marker {
+        log_synced_to: 77,
         sequence: 0,
         is_clean: true,
         boot_id: "some-boot".to_string(),
@@ -87,5 +88,22 @@ fn queues_and_dropped_topics_come_back_and_damage_is_noticed() {
         std::fs::write(&path, &good[..cut]).unwrap();
         assert_eq!(QueuesFile::read(&RealDisk, &root).unwrap(), None);
     }
+    std::fs::remove_dir_all(&root).unwrap();
+}
+
+#[test]
+fn a_marker_of_an_older_version_tells_nothing_of_the_log_alone() {
+    let root = root("older");
+    let mut marker = marker();
+    marker.write(&RealDisk, &root, true).unwrap();
+    let found = Marker::read(&RealDisk, &root).unwrap().unwrap();
+    assert_eq!((found.vouched_to(), found.synced.log_to), (77, 2));
+    let path = Marker::path(&root);
+    let mut content = std::fs::read(&path).unwrap();
+    let size = 8 + 4 + 4 + 8 + 1 + BOOT_ID_SIZE + 2 * POINT_SIZE + 4;
+    content[SLOT_SIZE + size..].fill(0);
+    std::fs::write(&path, content).unwrap();
+    let found = Marker::read(&RealDisk, &root).unwrap().unwrap();
+    assert_eq!((found.vouched_to(), found.synced.log_to), (2, 2));
     std::fs::remove_dir_all(&root).unwrap();
 }

@@ -156,15 +156,16 @@ fn begin(disk: &dyn Disk, survey: &Survey, root: &Path) -> Result<()> {
         }
         .write(disk, &path, !is_known)?;
     }
-    if is_known {
-        return Ok(());
-    }
     let sync = |path: &Path, synced: std::io::Result<()>| {
         synced.map_err(|error| failed("sync", path, &error))
     };
+    // A process killed between the renaming of a note and its sync leaves one that this start believes.
+    sync(&own, disk.sync_dir(&own))?;
+    if is_known {
+        return Ok(());
+    }
     sync(&abort, file.sync_data())?;
     sync(&path, disk.open(&path).and_then(|file| file.sync_data()))?;
-    sync(&own, disk.sync_dir(&own))?;
     sync(root, disk.sync_dir(root))
 }
 

@@ -28,7 +28,7 @@ use crate::found_queues::{
 };
 use crate::index::IndexSet;
 use crate::index_format::Shape;
-use crate::log_check::{scan, Places, Scan};
+use crate::log_check::{scan, Known, Places, Scan};
 use crate::marker::{DroppedTopic, KnownQueue, Marker, Point, QueuesFile};
 use crate::queue_unit::topic_problem;
 use crate::record;
@@ -179,22 +179,19 @@ pub fn survey(disk: &Arc<dyn Disk>, settings: &Settings, cache: &mut FileCache) 
     } else {
         0
     };
-    // Behind what the marker vouches for, a last record may be incomplete where no checksum looks.
-    let vouched_to = match &trust {
+    // Behind what a sync vouches for, a record may be incomplete where no checksum looks.
+    let units_to = match &trust {
         Trust::Clean(_) | Trust::Killed(_) => limit,
         _ => 0,
     };
-    let scan = |from: u64| {
-        scan(
-            &files,
-            from,
-            &queues,
-            gap_from,
-            &dropped,
-            vouched_to,
-            &memory.noted,
-        )
+    let synced_to = marker.as_ref().filter(|_| is_ours);
+    let known_log = Known {
+        gap_from,
+        units_to,
+        vouched_to: synced_to.map_or(0, Marker::vouched_to).max(units_to),
+        doubted: &memory.noted,
     };
+    let scan = |from: u64| scan(&files, from, &queues, &dropped, &known_log);
 
     let clean = match &trust {
         Trust::Clean(point) if !rebuild_all && (!indexes || index_from >= point.log_to) => {
@@ -340,7 +337,10 @@ pub fn survey(disk: &Arc<dyn Disk>, settings: &Settings, cache: &mut FileCache) 
         index_from,
         dispatch_from,
         dropped: known.dropped.clone(),
-        marker: marker.unwrap_or_default(),
+        marker: Marker {
+            log_synced_to: synced_to.map_or(0, Marker::vouched_to),
+            ..marker.clone().unwrap_or_default()
+        },
         base_point,
         notes,
         files,

@@ -31,7 +31,7 @@ impl Memory {
         let Some(marker) = marker.filter(|_| is_ours) else {
             return Ok(Memory::default());
         };
-        let mut log_end = marker.synced.log_to;
+        let mut log_end = marker.vouched_to();
         if disk
             .boot_id()
             .is_some_and(|boot_id| boot_id == marker.boot_id)

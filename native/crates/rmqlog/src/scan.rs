@@ -220,8 +220,8 @@ pub struct Scanner<'a> {
 }
 
 /// Whether the part of a record behind its body, where no checksum looks, has the zeros of a sector that
-/// never reached the disk. `at` is the record's place in its file. A topic has no zero byte, and
-/// properties fill no sector's share with nothing else.
+/// never reached the disk, or reached it as a write that stopped in it had left it. `at` is the record's
+/// place in its file. A topic has no zero byte, and properties have none before a sector ends.
 fn lacks_sector(found: &Record<'_>, at: u64) -> bool {
     let end = at + found.size as u64;
     let mut from = end - found.properties.len() as u64;
@@ -229,10 +229,11 @@ fn lacks_sector(found: &Record<'_>, at: u64) -> bool {
     while !rest.is_empty() {
         let share = (SECTOR_SIZE - from % SECTOR_SIZE).min(rest.len() as u64);
         let (own, others) = rest.split_at(share as usize);
-        if own.iter().all(|&byte| byte == 0) {
+        from += share;
+        let is_cut = own.last() == Some(&0) && from.is_multiple_of(SECTOR_SIZE);
+        if is_cut || own.iter().all(|&byte| byte == 0) {
             return true;
         }
-        from += share;
         rest = others;
     }
     found.topic.contains(&0)
@@ -356,6 +357,14 @@ impl<'a> Scanner<'a> {
         }
     }
 
+    /// Whether something begins at the end of a record. Where a write stopped within a sector, zeros follow
+    /// up to that sector's end.
+    fn goes_on_at(&self, end: u64) -> Result<bool> {
+        let is_segment_end = end.is_multiple_of(self.files.segment_size);
+        let next = self.files.read(end, record::BLANK_SIZE)?;
+        Ok(is_segment_end || next.iter().any(|&byte| byte != 0))
+    }
+
     fn known_hole(&self) -> Option<Hole> {
         hole_at(self.known_holes, self.position)
     }
@@ -377,9 +386,11 @@ impl<'a> Scanner<'a> {
             match record::parse(known, self.position, room, self.check_bodies) {
                 Found::Record(found) => {
                     let is_doubted = hole_at(self.doubted, self.position).is_some();
-                    let is_cut = is_doubted && found.properties.last() == Some(&0);
-                    let is_torn = (is_doubted || self.position >= self.unsynced_from)
-                        && lacks_sector(&found, self.position - base);
+                    let is_unsafe = is_doubted || self.position >= self.unsynced_from;
+                    let ends_in_zero = is_unsafe && found.properties.last() == Some(&0);
+                    let is_torn = is_unsafe && lacks_sector(&found, self.position - base);
+                    let end = self.position + found.size as u64;
+                    let is_cut = ends_in_zero && (is_doubted || !self.goes_on_at(end)?);
                     return Ok((is_cut || is_torn).then_some("the record is incomplete"));
                 }
                 Found::Blank => self.go_to(base + self.files.segment_size),

@@ -129,3 +129,24 @@ fn a_record_that_lacks_a_sector_is_not_believed_later_either() {
     fs::remove_dir_all(dir.path("consumequeue")).unwrap();
     assert_stays(&dir, &before);
 }
+
+#[test]
+fn what_a_write_that_stopped_left_is_not_believed_with_a_good_record_further_on() {
+    let dir = Dir::new();
+    let engine = open(&dir);
+    append(&engine, "Other", 0, b"before");
+    let torn = append(&engine, "Topic", 0, b"torn");
+    let lost = append(&engine, "Topic", 1, b"lost");
+    append(&engine, "Other", 0, b"behind");
+    engine.write().unwrap();
+    kill(engine);
+    // The first write stopped within the properties; of the second one, further on, some sectors came.
+    let zeros = (lost.end - torn.end + 10) as usize;
+    change(&dir, torn.end - 10, |bytes| bytes[..zeros].fill(0));
+    let engine = open(&dir);
+    assert_eq!(engine.queue_ids("Topic"), [] as [i32; 0]);
+    assert_eq!(engine.queue_range("Other", 0), (0, 2));
+    let before = view(&engine);
+    kill(engine);
+    assert_stays(&dir, &before);
+}

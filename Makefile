@@ -5,7 +5,7 @@ UV = $(shell command -v uv 2>/dev/null || echo .tools/bin/uv)
 PY = .venv/bin/python
 ARGS ?=
 
-.PHONY: run test build style types unit foreign crash fuzz wheel differential interop-campaign metadata-campaign bench clean kill eio disk-full compare-faults power-cut damage sim mutants
+.PHONY: run test build style types unit foreign crash fuzz wheel differential interop-campaign metadata-campaign bench clean kill eio disk-full compare-faults power-cut device-error damage sim mutants
 
 run: ## builds what is missing and serves: name server and broker in one process
 	@tools/setup.sh run
@@ -71,6 +71,11 @@ power-cut: ## CUTS= power cuts of ext4 on a disk that forgets what was not flush
 	@tools/setup.sh power
 	@$(UV) sync --quiet
 	@PYROMQ_POWER_CUTS=$(or $(CUTS),30) $(PY) -m pytest -q -rA tests/crash/test_power_cut.py
+
+device-error: ## ERRORS= sectors that a device refuses under ext4, a restart, a power cut; needs root
+	@tools/setup.sh power
+	@$(UV) sync --quiet
+	@PYROMQ_DEVICE_ERRORS=$(or $(ERRORS),20) $(PY) -m pytest -q -rA tests/crash/test_device_error.py
 
 bench: ## the native load generator against our broker; ARGS="--servers pyromq,apache" for both sides
 	@tools/setup.sh run

@@ -2,7 +2,8 @@
 
 As soon as the file `cut` exists, a power cut happens: of the sectors that were not flushed a random
 half reaches the disk, in no order, and from then on every request fails. The number in the file is
-the seed. nbdkit runs this with its own Python; nothing here imports anything of ours.
+the seed. As long as the file `fail` exists, a write that contains what stands in it fails with EIO.
+nbdkit runs this with its own Python; nothing here imports anything of ours.
 """
 
 import errno
@@ -77,6 +78,11 @@ def pread(_handle: int, buffer: bytearray, offset: int, _flags: int) -> None:
 def pwrite(handle: int, buffer: bytes, offset: int, flags: int) -> None:
     _check_power()
     data = bytes(buffer)
+    fail = Path(_settings["cut"]).with_name("fail")
+    if fail.exists() and fail.read_bytes() in data:
+        fail.with_name("fail.done").touch()
+        nbdkit.set_error(errno.EIO)
+        raise OSError(errno.EIO, "the sector is broken")
     for at in range(0, len(data), SECTOR):
         _cache[(offset + at) // SECTOR] = data[at : at + SECTOR]
     if flags & nbdkit.FLAG_FUA:

@@ -35,7 +35,8 @@ class VolatileDisk:
 
     def __enter__(self) -> Self:
         self._cut.unlink(missing_ok=True)
-        self._cut.with_name("cut.done").unlink(missing_ok=True)
+        for name in ("cut.done", "fail", "fail.done"):
+            self._cut.with_name(name).unlink(missing_ok=True)
         self._device.touch()
         plugin = ["nbdkit", "-s", "--exit-with-parent", "python", str(PLUGIN)]
         settings = [f"disk={self._image}", f"cut={self._cut}"]
@@ -59,6 +60,20 @@ class VolatileDisk:
             if self._cut.with_name("cut.done").exists():
                 return
         raise AssertionError("the device never noticed that its power was cut")
+
+    def fail_writes_of(self, pattern: bytes) -> None:
+        """From when this returns writes to the device that contain these bytes fail with EIO."""
+        temporary = self._cut.with_name("fail.tmp")
+        temporary.write_bytes(pattern)
+        temporary.rename(self._cut.with_name("fail"))
+
+    def heal(self) -> bool:
+        """Ends that; whether a write had failed."""
+        self._cut.with_name("fail").unlink()
+        done = self._cut.with_name("fail.done")
+        has_failed = done.exists()
+        done.unlink(missing_ok=True)
+        return has_failed
 
     def __exit__(self, *error: object) -> None:
         _run("umount", self.root)

@@ -33,7 +33,7 @@ def fail_a_sync(root: Path, files: FaultyFiles) -> Path:
     loop = HandLoop()
     metadata.put_kv("ns", "kept", "v")
     metadata.write()
-    journal.start(loop.call_on_loop, metadata._copy_for_snapshot)  # type: ignore[union-attr]
+    journal.start(loop.call_on_loop, metadata._copy_for_snapshot)
     loop.turn_until(lambda: journal.positions().durable == journal.positions().written)
     files.fail("sync")
     metadata.put_kv("ns", "last", "v")

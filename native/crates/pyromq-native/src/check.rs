@@ -8,7 +8,7 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
 use rmqlog::check_store::{self, RecordWalk, Report};
-use rmqlog::disk::RealDisk;
+use rmqlog::disk::{ReadOnlyDisk, RealDisk};
 use rmqlog::rebuild::{self, Rebuild};
 use rmqlog::Settings;
 
@@ -76,7 +76,7 @@ impl StoreCheck {
             index,
             delay_levels_ms,
         )?;
-        let made = py.detach(|| check_store::StoreCheck::new(Arc::new(RealDisk), &settings));
+        let made = py.detach(|| check_store::StoreCheck::new(Arc::new(ReadOnlyDisk), &settings));
         let part = Mutex::new(Some(made.map_err(|error| translate(py, error))?));
         Ok(StoreCheck { part })
     }
@@ -182,7 +182,7 @@ impl StoreRecords {
         to_ms: i64,
     ) -> PyResult<Self> {
         let topic = topic.map(String::into_bytes);
-        let disk = Arc::new(RealDisk);
+        let disk = Arc::new(ReadOnlyDisk);
         let made = RecordWalk::new(disk, &root, segment_size, topic, from_ms, to_ms);
         let part = Mutex::new(Some(made.map_err(|error| translate(py, error))?));
         Ok(StoreRecords { part })

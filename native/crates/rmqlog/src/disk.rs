@@ -94,6 +94,66 @@ pub trait Disk: Send + Sync {
 #[derive(Debug, Default)]
 pub struct RealDisk;
 
+/// The same, of which nothing can be changed: files are opened for reading, so that a store may lie on
+/// a file system or belong to a user that lets nobody write.
+#[derive(Debug, Default)]
+pub struct ReadOnlyDisk;
+
+fn read_only<T>() -> io::Result<T> {
+    Err(io::Error::from_raw_os_error(libc::EROFS))
+}
+
+impl Disk for ReadOnlyDisk {
+    fn open(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
+        let file = File::open(path)?;
+        Ok(Arc::new(RealFile { file }))
+    }
+
+    fn create(&self, _path: &Path) -> io::Result<Arc<dyn DiskFile>> {
+        read_only()
+    }
+
+    fn list(&self, dir: &Path) -> io::Result<Vec<Entry>> {
+        RealDisk.list(dir)
+    }
+
+    fn exists(&self, path: &Path) -> bool {
+        RealDisk.exists(path)
+    }
+
+    fn modified_ms(&self, path: &Path) -> io::Result<Option<i64>> {
+        RealDisk.modified_ms(path)
+    }
+
+    fn create_dir_all(&self, _dir: &Path) -> io::Result<()> {
+        read_only()
+    }
+
+    fn remove_file(&self, _path: &Path) -> io::Result<()> {
+        read_only()
+    }
+
+    fn remove_dir(&self, _dir: &Path) -> io::Result<()> {
+        read_only()
+    }
+
+    fn rename(&self, _from: &Path, _to: &Path) -> io::Result<()> {
+        read_only()
+    }
+
+    fn sync_dir(&self, _dir: &Path) -> io::Result<()> {
+        read_only()
+    }
+
+    fn boot_id(&self) -> Option<String> {
+        RealDisk.boot_id()
+    }
+
+    fn lock(&self, _path: &Path) -> io::Result<Option<Box<dyn Held>>> {
+        read_only()
+    }
+}
+
 struct RealFile {
     file: File,
 }

@@ -298,6 +298,25 @@ pub fn newest_unit(
     Ok(newest)
 }
 
+/// Log offset of the newest unit of all queues, those included that point behind the log's end.
+pub fn newest_seen(
+    disk: &Arc<dyn Disk>,
+    queues: &[FoundQueue],
+    file_size: u64,
+) -> Result<Option<u64>> {
+    let mut newest = None;
+    for queue in queues.iter().filter(|queue| queue.seen > queue.count) {
+        let mut reader = UnitReader {
+            disk,
+            queue,
+            file_size,
+            open: None,
+        };
+        newest = newest.max(Some(reader.unit(queue.seen - 1)?.log_offset));
+    }
+    Ok(newest)
+}
+
 /// Whether queues must be rebuilt from the log's beginning: one is broken, missing, or shorter than it
 /// once was.
 pub fn lacks_units(queues: &[FoundQueue], known: &QueuesFile, notes: &mut Vec<String>) -> bool {

@@ -229,7 +229,7 @@ fn clear_log_end(disk: &dyn Disk, survey: &Survey) -> Result<()> {
 
 /// What a killed process wrote counts as flushed from here on, so it must be: later syncs are of the
 /// newest segment only.
-pub fn sync_log(survey: &Survey) -> Result<()> {
+fn sync_log(survey: &Survey) -> Result<()> {
     let files = &survey.files;
     let Some(from) = survey.unsynced_from else {
         return Ok(());

@@ -24,7 +24,8 @@ use crate::error::{failed, Result, StoreError};
 use crate::file_cache::FileCache;
 use crate::flush::FailureNote;
 use crate::found_queues::{
-    lacks_units, last_place, list_queues, measure, newest_unit, refuse_dropped, FoundQueue,
+    lacks_units, last_place, list_queues, measure, newest_seen, newest_unit, refuse_dropped,
+    FoundQueue,
 };
 use crate::index::IndexSet;
 use crate::index_format::Shape;
@@ -35,6 +36,8 @@ use crate::record;
 use crate::remembered::{floors, note_of_floors, round_up, told, Memory};
 use crate::scan::{look_beyond, LogFiles, WAY_OUT};
 use crate::settings::Settings;
+
+const LOST_SEGMENTS_MAX: u64 = 4;
 
 /// The last valid record of the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -152,6 +155,15 @@ pub fn survey(disk: &Arc<dyn Disk>, settings: &Settings, cache: &mut FileCache) 
     }
     let mut rebuild_all = lacks_units(&queues, &known, &mut notes);
     let newest = newest_unit(disk, &queues, queue_file_size)?;
+    if !is_ours {
+        // Nothing of ours tells how far the log reached; queues that point into segments behind the
+        // last one do. Further than a few segments a damaged unit is more likely than so many lost ones.
+        let lost = files.max..files.max + LOST_SEGMENTS_MAX * files.segment_size;
+        let seen = newest_seen(disk, &queues, queue_file_size)?;
+        if let Some(seen) = seen.filter(|seen| !files.is_empty() && lost.contains(seen)) {
+            memory.log_end = memory.log_end.max(seen + 1);
+        }
+    }
     let found_index = survey_index(disk, settings, cache, &trust, &files, &mut notes)?;
     let index_from = found_index.from.max(files.min);
     let indexes = settings.index_enabled;

@@ -5,6 +5,8 @@ mod common;
 #[path = "common/faults.rs"]
 mod disk;
 
+use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -53,8 +55,14 @@ fn what_the_device_takes_this_time_is_kept() {
     let dir = Dir::new();
     let (disk, faults) = FaultyDisk::with_faults();
     with_failed_sync(Arc::clone(&disk), &faults, &dir);
+    let segment = dir.path("commitlog/00000000000000000000");
+    let about = fs::metadata(&segment).unwrap();
     let again = open_on(disk, settings(&dir));
     assert_eq!(again.queue_range("Topic", 0), (0, 2));
+    // Blocks whose first write failed may read as zeros although they were written and synced again.
+    let now = fs::metadata(&segment).unwrap();
+    assert!(now.ino() != about.ino(), "written into the same blocks");
+    assert_eq!(now.len(), about.len());
     assert!(!dir.path("pyromq/sync-failed").exists());
     let notes = again.notes().join("\n");
     assert!(notes.contains("read back from the device"), "{notes}");

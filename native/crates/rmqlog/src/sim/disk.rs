@@ -366,11 +366,19 @@ impl Disk for SimDisk {
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         let mut inner = self.alive()?;
-        inner.platter.file(from)?;
+        let file = inner.platter.file(from)?;
         let (dir, from) = inner.platter.place(from)?;
         let (other, to) = inner.platter.place(to)?;
         if dir != other {
-            return Err(io::Error::from_raw_os_error(libc::EXDEV));
+            // A power cut may keep either half: more than a file system with a journal does.
+            let link = Op::Link {
+                dir: other,
+                name: to,
+                file,
+            };
+            inner.carry_out(link);
+            inner.carry_out(Op::Remove { dir, name: from });
+            return Ok(());
         }
         inner.carry_out(Op::Rename { dir, from, to });
         Ok(())

@@ -80,6 +80,12 @@ pub enum Op {
         dir: usize,
         name: String,
     },
+    /// A name for a file that has another one in another directory.
+    Link {
+        dir: usize,
+        name: String,
+        file: usize,
+    },
     Remove {
         dir: usize,
         name: String,
@@ -316,6 +322,9 @@ impl Platter {
                 let node = Node::Dir(self.dirs.len());
                 self.dirs.push(DirState::default());
                 self.dirs[*dir].change(Entries::Put(name.clone(), node));
+            }
+            Op::Link { dir, name, file } => {
+                self.dirs[*dir].change(Entries::Put(name.clone(), Node::File(*file)));
             }
             Op::Remove { dir, name } => self.dirs[*dir].change(Entries::Gone(name.clone())),
             Op::Rename { dir, from, to } => {

@@ -1,11 +1,12 @@
-"""What slow syncs do to everybody else: answers while every fdatasync takes so long.
+"""What a slow disk does to everybody else: answers while every sync, or every write, takes so long.
 
-Run from the repository's root: `.venv/bin/python -m bench.slow_disk [--delays 0,50,1000]`.
+Run from the repository's root:
+`.venv/bin/python -m bench.slow_disk [--calls fdatasync,pwrite64] [--delays 0,50,1000,10000]`.
 
-strace holds each fdatasync of the broker back. Meanwhile some clients send, one asks for a max
+strace holds each such call of the broker back. Meanwhile some clients send, one asks for a max
 offset every 5 ms (a command that only needs the loop: its time is the loop's lag and the way there
 and back), one pulls the same message every 5 ms. The lines with delay 0 show what being traced
-costs by itself.
+costs by itself. The first slow write is done by the loop, and seen as the longest ping.
 """
 
 from __future__ import annotations
@@ -25,9 +26,11 @@ from tests.support.pyromq_server import PyromqServer
 TOPIC = "slow"
 SENDERS = 16
 SECONDS = 8.0
+DELAYS = 3
+"""A run lasts as long as so many delays, if that is longer."""
 EVERY_S = 0.005
-FIRST_SLOW_SYNC = 20
-"""Of each thread: the start has its syncs, too."""
+FIRST_SLOW = 20
+"""Of each thread: the start has its syncs and writes, too."""
 
 
 @dataclass
@@ -49,15 +52,16 @@ class Times:
 class Clients:
     """All clients of one broker for one delay."""
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, seconds: float) -> None:
         self._address = address
+        self._seconds = seconds
         self._until = 0.0
         self.kinds = {"ping": Times(), "pull": Times(), "send": Times()}
 
     async def run(self) -> None:
-        await self._calls("send", self._send, count=FIRST_SLOW_SYNC)
+        await self._calls("send", self._send, count=FIRST_SLOW)
         self.kinds["send"] = Times()
-        self._until = time.monotonic() + SECONDS
+        self._until = time.monotonic() + self._seconds
         await asyncio.gather(
             self._calls("ping", self._ping, EVERY_S),
             self._calls("pull", self._pull, EVERY_S),
@@ -120,16 +124,16 @@ class Clients:
     )
 
 
-def measure(delay_ms: int) -> dict[str, Times]:
-    """All kinds of calls while each sync takes `delay_ms` longer."""
-    delay = f"inject=fdatasync:delay_exit={delay_ms * 1000}:when={FIRST_SLOW_SYNC}+"
-    tracer = ["strace", "-D", "-f", "--seccomp-bpf", "-o", "/dev/null", "-e", "trace=fdatasync"]
+def measure(call: str, delay_ms: int) -> dict[str, Times]:
+    """All kinds of requests while each such system call takes `delay_ms` longer."""
+    delay = f"inject={call}:delay_exit={delay_ms * 1000}:when={FIRST_SLOW}+"
+    tracer = ["strace", "-D", "-f", "--seccomp-bpf", "-o", "/dev/null", "-e", f"trace={call}"]
     with tempfile.TemporaryDirectory(prefix="pyromq-bench-") as directory:
         words = ["standalone", "--data-dir", directory, "--namesrv-port", 0, "--broker-port", 0]
         server = PyromqServer(*words, tracer=[*tracer, "-e", delay] if delay_ms else tracer)
         server.start()
         try:
-            clients = Clients(server.broker)
+            clients = Clients(server.broker, max(SECONDS, DELAYS * delay_ms / 1000))
             asyncio.run(clients.run())
         finally:
             server.kill()
@@ -138,10 +142,13 @@ def measure(delay_ms: int) -> dict[str, Times]:
 
 def main() -> int:
     options = argparse.ArgumentParser(description=__doc__)
-    options.add_argument("--delays", default="0,50,1000", help="ms, with commas")
-    for word in options.parse_args().delays.split(","):
-        for kind, times in measure(int(word)).items():
-            print(f"+{word} ms per sync, {kind} (ms): {times}", flush=True)
+    options.add_argument("--calls", default="fdatasync,pwrite64", help="system calls, with commas")
+    options.add_argument("--delays", default="0,50,1000,10000", help="ms, with commas")
+    chosen = options.parse_args()
+    for call in chosen.calls.split(","):
+        for word in chosen.delays.split(","):
+            for kind, times in measure(call, int(word)).items():
+                print(f"{call} +{word} ms, {kind} (ms): {times}", flush=True)
     return 0
 
 

@@ -31,8 +31,9 @@ class LogEngine:
     """An open store in Apache's file formats, made or repaired by the constructor.
 
     What each method promises is said by `pyromq.store.engine.Engine`. Errors are
-    `pyromq.errors.StoreFailed`, `MessageIllegal`, `StoreDamaged` and `Occupied`; `ValueError` for
-    settings no store could work with. Only the constructor and `close` release the GIL.
+    `pyromq.errors.StoreFailed`, `StoreBusy`, `MessageIllegal`, `StoreDamaged` and `Occupied`;
+    `ValueError` for settings no store could work with. Only the constructor and `close` release the
+    GIL.
     """
 
     def __new__(
@@ -50,6 +51,7 @@ class LogEngine:
         flush_interval_consume_queue_ms: int,
         message_size_max: int,
         reserve_ahead: int,
+        write_busy_ms: int,
         delay_levels_ms: tuple[int, ...],
     ) -> Self:
         """Opens or makes the store under `root`."""

@@ -12,6 +12,7 @@ PyromqError
 │   ├── Occupied                3: port or data directory in use
 │   └── StoreDamaged            4: nothing was changed; names the file and the way out
 └── StoreFailed                 the disk's fault while running: the write or sync did not happen
+    └── StoreBusy               it is slow: too much waits for it, this was not taken
 """
 
 from __future__ import annotations
@@ -170,6 +171,10 @@ class StoreFailed(PyromqError):
     """A write or sync failed while running: what waited for it was not stored durably."""
 
 
+class StoreBusy(StoreFailed):
+    """The disk is slow and too much waits for it: nothing was appended, and later it may be."""
+
+
 __all__ = [
     "AnswerTimedOut",
     "ConfigInvalid",
@@ -189,6 +194,7 @@ __all__ = [
     "RequestRefused",
     "ServiceUnavailable",
     "StartFailed",
+    "StoreBusy",
     "StoreDamaged",
     "StoreFailed",
     "SubscriptionNotFound",

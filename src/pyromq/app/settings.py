@@ -116,6 +116,7 @@ def engine_settings(store: StoreConfig, store_host: bytes) -> StoreSettings:
         # must still fit: delayed, or given back, it is stored once more.
         message_size_max=MESSAGE_SIZE_CEILING,
         reserve_ahead=store.reserve_ahead_size_bytes,
+        write_busy_ms=store.os_page_cache_busy_time_out_mills,
         delay_levels_ms=tuple(store.delay_levels_ms),
     )
 

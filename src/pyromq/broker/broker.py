@@ -19,6 +19,7 @@ from typing import Final
 
 from pyromq.api import Peers
 from pyromq.broker.admin import DiskSpace, DiskSpaceOf, RuntimeInfo
+from pyromq.broker.alarm import Alarm
 from pyromq.broker.cleanup import Chore, Cleanup
 from pyromq.broker.clients import Clients
 from pyromq.broker.consumer_status import ConsumerStatus
@@ -56,7 +57,6 @@ from pyromq.waiting import Latch
 
 POLL_DEADLINE_INTERVAL_MS: Final = 100
 """So much later than asked for a long poll may end."""
-COMMIT_TIMEOUT_INTERVAL_MS: Final = 500
 CLIENT_SCAN_INTERVAL_MS: Final = 10 * SECOND_MS
 LOCK_SWEEP_INTERVAL_MS: Final = 10 * SECOND_MS
 DRAIN_TIMEOUT_MS: Final = 2 * SECOND_MS
@@ -225,23 +225,22 @@ class Broker:
             space_of,
             self._delays.progress,
         )
+        self._store_settings = store_settings
+        self._commit_alarm = Alarm(clock, self._expire_commits)
+        """Rings when somebody has waited for the disk as long as he may."""
         self.cleanup = Cleanup(
             clock,
             (
                 Chore("long poll deadlines", POLL_DEADLINE_INTERVAL_MS, self._expire_polls),
-                Chore(
-                    "commit timeouts",
-                    COMMIT_TIMEOUT_INTERVAL_MS,
-                    lambda: self._expire_commits(store_settings.current.sync_flush_timeout_ms),
-                ),
                 Chore("client expiry", CLIENT_SCAN_INTERVAL_MS, self._expire_clients),
                 Chore("lock expiry", LOCK_SWEEP_INTERVAL_MS, self._locks.sweep),
                 Chore("disk space", LOOK_INTERVAL_MS, self._disk_guard.look),
                 Chore("rates", SAMPLE_INTERVAL_MS, self._sample),
                 Chore("commit log lines", LOG_PERIOD_MS, self._offsets.begin_log_period),
             ),
-            (self._delays.alarm, self._retention.alarm),
+            (self._delays.alarm, self._retention.alarm, self._commit_alarm),
         )
+        store_settings.on_change(lambda _old, _new: self._expire_commits())
 
         # The verbs of a broker (api/), each bound to the part that does it.
         self.send = self._sends.send
@@ -366,6 +365,8 @@ class Broker:
 
     def _end_journal_turn(self) -> None:
         self._journal.end_turn(self._clock.monotonic_ms())
+        if self._commit_alarm.due_ms is None:
+            self._set_commit_alarm()
 
     def _wake(self) -> None:
         if self._is_store_closed:
@@ -428,9 +429,22 @@ class Broker:
     def _expire_polls(self) -> None:
         self._parked.expire(self._clock.monotonic_ms())
 
-    def _expire_commits(self, timeout_ms: int) -> None:
+    def _expire_commits(self) -> None:
+        timeout_ms = self._store_settings.current.sync_flush_timeout_ms
         self._store_turn.expire(timeout_ms)
         self._journal.expire(self._clock.monotonic_ms(), timeout_ms)
+        self._set_commit_alarm()
+
+    def _set_commit_alarm(self) -> None:
+        """For who waits longest now. When it rings he may have been let go long since: then it is
+        set for the next. So it costs a timer per timeout, not one per turn."""
+        since_ms = [
+            oldest_ms
+            for oldest_ms in (self._store_turn.oldest_ms, self._journal.oldest_ms)
+            if oldest_ms is not None
+        ]
+        timeout_ms = self._store_settings.current.sync_flush_timeout_ms
+        self._commit_alarm.set(min(since_ms) + timeout_ms if since_ms else None)
 
     def _expire_clients(self) -> None:
         self._clients.expire()

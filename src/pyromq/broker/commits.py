@@ -33,6 +33,11 @@ class CommitGate:
     def waiter_count(self) -> int:
         return len(self._waiters)
 
+    @property
+    def oldest_ms(self) -> int | None:
+        """Monotonic ms since which the longest waiting one waits; None if nobody does."""
+        return self._marks[0][1] if self._marks else None
+
     def until(self, position: int) -> Latch[None]:
         """Set when the commit covers `position`; fails if it cannot, or not in time."""
         latch: Latch[None] = Latch()
@@ -82,7 +87,7 @@ class CommitGate:
             position, _ = self._marks.popleft()
             while self._waiters and self._waiters[0][0] <= position:
                 self._waiters.popleft()[1].fail(
-                    FlushTimedOut(f"the sync did not end within {timeout_ms} ms")
+                    FlushTimedOut(f"the disk took longer than {timeout_ms} ms")
                 )
 
     def _let_go(self, position: int, elapsed_ms: int) -> None:

@@ -66,6 +66,11 @@ class Journal:
                 self._fail(failure)
         self._gate.release(self._metadata.positions().commit, monotonic_ms)
 
+    @property
+    def oldest_ms(self) -> int | None:
+        """Monotonic ms since which the longest waiting one waits; None if nobody does."""
+        return self._gate.oldest_ms
+
     def expire(self, monotonic_ms: int, timeout_ms: int) -> None:
         self._gate.expire(monotonic_ms, timeout_ms)
 

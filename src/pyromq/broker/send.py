@@ -64,7 +64,9 @@ from pyromq.errors import (
     NoPermission,
     RequestFailed,
     ServiceUnavailable,
+    StoreBusy,
     StoreFailed,
+    SystemBusy,
     TopicNotFound,
 )
 from pyromq.observe.counters import BrokerCounters
@@ -359,8 +361,11 @@ class Sends:
             f" It has a body of {len(body)}B and properties of {len(properties)}B."
         )
 
-    def _unavailable(self, reason: object) -> ServiceUnavailable:
+    def _unavailable(self, reason: object) -> ServiceUnavailable | SystemBusy:
         self._counters.put_failed_count += 1
+        if isinstance(reason, StoreBusy):
+            # Where Apache says [PC_SYNCHRONIZED]: MessageStore.isOSPageCacheBusy.
+            return SystemBusy(f"broker busy: {reason}")
         return ServiceUnavailable(f"service not available now: {reason}")
 
 

@@ -55,6 +55,14 @@ class StoreTurn:
         self.written.release(positions.written, now_ms)
         self.committed.release(positions.commit, now_ms)
 
+    @property
+    def oldest_ms(self) -> int | None:
+        """Monotonic ms since which the longest waiting one waits; None if nobody does."""
+        committed, written = self.committed.oldest_ms, self.written.oldest_ms
+        if committed is None or written is None:
+            return written if committed is None else committed
+        return min(committed, written)
+
     def expire(self, timeout_ms: int) -> None:
         """Ends waits that took longer than `timeout_ms`."""
         now_ms = self._clock.monotonic_ms()

@@ -137,7 +137,7 @@ _KEYS: Final = """
     metricsGrpcExporterTarget metricsInDelta metricsLabel metricsOtelCardinalityLimit
     metricsPromExporterHost metricsPromExporterPort migrateAuthFromV1Enabled
     minInSyncReplicas minLiteTTl notifyBrokerRoleChanged offsetCheckInSlave
-    osPageCacheBusyTimeOutMills persistConsumerOffsetIncrementally popCkMaxBufferSize
+    persistConsumerOffsetIncrementally popCkMaxBufferSize
     popCkOffsetMaxQueueSize popCkStayBufferTime popCkStayBufferTimeOut
     popConsumerFSServiceInit popConsumerKVServiceEnable popConsumerKVServiceInit
     popConsumerKVServiceLog popFromRetryProbability popFromRetryProbabilityForPriority

@@ -87,6 +87,14 @@ class StoreConfig:
         high=HOUR_MS,
         doc="Longest wait (ms) of a SYNC_FLUSH send for its sync; then FLUSH_DISK_TIMEOUT.",
     )
+    os_page_cache_busy_time_out_mills: int = prop(
+        "osPageCacheBusyTimeOutMills",
+        1_000,
+        low=1,
+        high=HOUR_MS,
+        boot_only=True,
+        doc="A write of the log that has taken this long (ms) keeps new messages out: SYSTEM_BUSY.",
+    )
     flush_interval_commit_log_ms: int = prop(
         "flushIntervalCommitLog",
         500,

@@ -12,8 +12,8 @@ the appends of one loop turn into the file with one write. A flush thread syncs.
 Replies, reads, queue maxima, index and arrivals follow `commit`, never `append`: what a reader has
 seen or a producer was told cannot be taken back by a failed write of the same turn.
 
-All calls are made by one thread, the loop's. Only the flusher lives elsewhere; it announces itself
-by `on_progress`, called on the loop.
+All calls are made by one thread, the loop's. Only the flusher lives elsewhere, and while the disk
+is slow the writer; they announce themselves by `on_progress`, called on the loop.
 """
 
 from __future__ import annotations
@@ -144,6 +144,8 @@ class StoreSettings(NamedTuple):
     message_size_max: int = 4 << 20
     reserve_ahead: int = 32 << 20
     """Disk space kept reserved ahead of the log's end (fallocate)."""
+    write_busy_ms: int = 1000
+    """A write that has been with the disk for longer keeps new messages out (StoreBusy)."""
     delay_levels_ms: tuple[int, ...] = ()
     """Delay of level 1, 2, …: queues of SCHEDULE_TOPIC_XXXX carry the deliver time where others
     carry the tag hash, and a rebuilt queue must do so too."""
@@ -174,7 +176,8 @@ class Engine(Protocol):
         time is `now_ms`, or the previous record's if that is later: it never decreases.
 
         Raises MessageIllegal if the body is larger than `message_size_max` or the properties than
-        32,767 bytes, StoreFailed if the store is read-only after a failure.
+        32,767 bytes, StoreFailed if the store is read-only after a failure, StoreBusy if the disk
+        is slow and too much waits for it: `write_busy_ms` long, or 64 MiB.
         """
         ...
 
@@ -202,8 +205,12 @@ class Engine(Protocol):
     def write(self) -> None:
         """Ends a turn: one write per touched segment, then commit (ASYNC_FLUSH) or ask for a sync.
 
-        Raises StoreFailed if the write failed: the turn's appends are gone, positions fall back to
-        `written`, and offsets are given to the next appends again (nobody was told of them).
+        Once writes are slow a thread does them, until they are quick again: then `written` moves
+        later, what is appended meanwhile follows with the first call after that, and the call after
+        `on_progress` tells if it failed.
+
+        Raises StoreFailed if a write failed: all appends behind `written` are gone, positions fall
+        back to it, and offsets are given to the next appends again (nobody was told of them).
         """
         ...
 
@@ -222,7 +229,8 @@ class Engine(Protocol):
         ...
 
     def on_progress(self, callback: Callable[[], None]) -> None:
-        """Registers what is called on the loop after the flusher moved `flushed`, or failed."""
+        """Registers what is called on the loop after a thread moved `written` or `flushed`, or
+        failed: then `write` is to be called."""
         ...
 
     def take_arrivals(self) -> list[Arrival]:

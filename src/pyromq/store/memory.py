@@ -5,7 +5,7 @@ purpose, every rule in one place. Sources: CommitLog (append, blank record, disp
 (search by time) and DefaultMessageStore (getMessage) of org.apache.rocketmq.store 5.5.0.
 
 Nothing happens by itself here: `write` ends a turn, `flush` is what the flush thread of the other
-engine does, `fail_next_write` and `fail_next_flush` are the disk's bad days.
+engine does, `fail_next_write`, `fail_next_flush` and `be_busy` are the disk's bad days.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import msgspec
 
 from pyromq.domain.subscription import tag_hash
 from pyromq.domain.topic import SCHEDULE_TOPIC
-from pyromq.errors import MessageIllegal, StoreFailed
+from pyromq.errors import MessageIllegal, StoreBusy, StoreFailed
 from pyromq.store.engine import (
     Appended,
     Arrival,
@@ -103,6 +103,8 @@ class MemoryEngine:
         self._min = 0
         self._limit: tuple[int, str] | None = None
         """Appends that would end behind this position are refused, and why."""
+        self._busy: str | None = None
+        """Appends are refused as by a slow disk, and why."""
         self._written = 0
         self._flushed = 0
         self._store_timestamp_ms = 0
@@ -221,6 +223,8 @@ class MemoryEngine:
             for item in items
         ]
         size = sum(len(encode_record(record)) for record in records)
+        if self._busy is not None:
+            raise StoreBusy(self._busy)
         if self._limit is not None and len(self._log) + size > self._limit[0]:
             raise StoreFailed(self._limit[1])
         self._begin_segment_unless_fits(size)
@@ -312,6 +316,10 @@ class MemoryEngine:
     def fail_next_write(self, reason: str, *, is_final: bool = True) -> None:
         """The next `write` fails and takes its turn back; afterwards read-only if `is_final`."""
         self._next_write_failure = (reason, is_final)
+
+    def be_busy(self, reason: str | None) -> None:
+        """Appends raise StoreBusy until this is called with None."""
+        self._busy = reason
 
     def fail_next_flush(self, reason: str) -> None:
         """The next `flush` fails; the store is read-only afterwards."""

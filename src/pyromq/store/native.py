@@ -1,7 +1,7 @@
 """The native engine: Apache's files, written by Rust, behind the `Engine` protocol.
 
 `LogEngine` answers the protocol's own values, so nothing stands between a caller and it. What is
-added here is the loop: its flusher only makes an eventfd readable; `start` has the running loop
+added here is the loop: its threads only make an eventfd readable; `start` has the running loop
 watch that, so that `on_progress` callbacks run on the loop like everything else of the broker.
 """
 

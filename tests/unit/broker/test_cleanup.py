@@ -37,7 +37,6 @@ async def test_the_loops_have_names_and_end_with_the_broker() -> None:
     names = {task.get_name() for task in asyncio.all_tasks()}
     assert {
         "broker: long poll deadlines",
-        "broker: commit timeouts",
         "broker: client expiry",
         "broker: rates",
     } <= names

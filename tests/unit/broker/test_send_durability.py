@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from pyromq.domain.topic import TopicConfig
-from pyromq.errors import ServiceUnavailable
+from pyromq.errors import ServiceUnavailable, SystemBusy
 from tests.support.brokers import BrokerInHand, caller, properties, send_request
 
 WAIVED = properties(UNIQ_KEY="ID1", WAIT="false")
@@ -53,16 +54,51 @@ def test_who_does_not_want_to_wait_for_the_sync_is_answered_when_it_is_written(
     assert not asked.is_waiting
 
 
-def test_a_sync_that_does_not_end_is_told_after_five_seconds() -> None:
+def test_a_sync_that_does_not_end_is_told_after_five_seconds_and_not_later() -> None:
+    hand = BrokerInHand(sync_flush=True)
+    hand.create_topic("TopicTest")
+    asked = []
+    for _ in range(3):
+        hand.advance(137)
+        asked.append(hand.ask(hand.broker.send(caller(), send_request())))
+        hand.end_turn()
+    hand.advance(5_000 - 2 * 137 - 1)
+    assert asked[0].is_waiting
+    for index, one in enumerate(asked):
+        hand.advance(1)
+        assert one.result.is_sync_late
+        assert one.result.queue_offset == index
+        hand.advance(136)
+    hand.engine.flush()
+    hand.end_turn()
+    last = hand.ask(hand.broker.send(caller(), send_request()))
+    hand.end_turn()
+    hand.advance(4_999)
+    assert last.is_waiting
+    hand.advance(1)
+    assert last.result.is_sync_late
+
+
+def test_a_shorter_timeout_counts_for_those_who_wait_already() -> None:
     hand = BrokerInHand(sync_flush=True)
     hand.create_topic("TopicTest")
     asked = hand.ask(hand.broker.send(caller(), send_request()))
     hand.end_turn()
-    hand.advance(4_900)
-    assert asked.is_waiting
-    hand.advance(600)
+    hand.advance(1_000)
+    now = hand.store_settings.current
+    hand.store_settings.replace(replace(now, sync_flush_timeout_ms=900))
     assert asked.result.is_sync_late
-    assert asked.result.queue_offset == 0
+
+
+def test_a_slow_disk_refuses_with_busy_not_with_unavailable() -> None:
+    hand = BrokerInHand()
+    hand.create_topic("TopicTest")
+    hand.engine.be_busy("the disk is slow")
+    asked = hand.ask(hand.broker.send(caller(), send_request()))
+    with pytest.raises(SystemBusy, match="broker busy: the disk is slow"):
+        _ = asked.result
+    hand.engine.be_busy(None)
+    assert hand.run(hand.broker.send(caller(), send_request())).queue_offset == 0
 
 
 def test_nobody_is_answered_before_the_topic_that_another_created_is_kept() -> None:

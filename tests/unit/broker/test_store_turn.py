@@ -118,4 +118,4 @@ def test_both_waits_have_an_end() -> None:
     hand.turn.end_turn()
     hand.clock.advance(5_000)
     hand.turn.expire(5_000)
-    assert state(committed) == "the sync did not end within 5000 ms"
+    assert state(committed) == "the disk took longer than 5000 ms"

@@ -2,6 +2,7 @@
 //! out, errors by their class.
 //!
 //! Appends, writes and reads keep the GIL: they are short, and giving it up costs more than they do.
+//! Where writes are not short the store's own thread does them, which has no part in the GIL.
 //! Opening and closing may wait for disks and let go of it.
 
 use std::os::fd::RawFd;
@@ -20,6 +21,7 @@ use rmqlog::record::Message;
 use rmqlog::{Appended, Engine, Settings, StoreError};
 
 static STORE_FAILED: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+static STORE_BUSY: PyOnceLock<Py<PyType>> = PyOnceLock::new();
 static MESSAGE_ILLEGAL: PyOnceLock<Py<PyType>> = PyOnceLock::new();
 static STORE_DAMAGED: PyOnceLock<Py<PyType>> = PyOnceLock::new();
 static OCCUPIED: PyOnceLock<Py<PyType>> = PyOnceLock::new();
@@ -27,6 +29,7 @@ static OCCUPIED: PyOnceLock<Py<PyType>> = PyOnceLock::new();
 pub(crate) fn translate(py: Python<'_>, error: StoreError) -> PyErr {
     let (cell, name, text) = match error {
         StoreError::Failed(text) => (&STORE_FAILED, "StoreFailed", text),
+        StoreError::Busy(text) => (&STORE_BUSY, "StoreBusy", text),
         StoreError::Illegal(text) => (&MESSAGE_ILLEGAL, "MessageIllegal", text),
         StoreError::Damaged(text) => (&STORE_DAMAGED, "StoreDamaged", text),
         StoreError::Occupied(text) => (&OCCUPIED, "Occupied", text),
@@ -169,7 +172,7 @@ impl LogEngine {
     #[pyo3(signature = (
         *, root, store_host, sync_flush, segment_size, consume_queue_file_size, index_slot_count,
         index_entry_count, index_enabled, flush_interval_ms, flush_interval_consume_queue_ms,
-        message_size_max, reserve_ahead, delay_levels_ms
+        message_size_max, reserve_ahead, write_busy_ms, delay_levels_ms
     ))]
     #[expect(clippy::too_many_arguments)]
     fn new(
@@ -186,6 +189,7 @@ impl LogEngine {
         flush_interval_consume_queue_ms: u64,
         message_size_max: usize,
         reserve_ahead: u64,
+        write_busy_ms: u64,
         delay_levels_ms: Vec<i64>,
     ) -> PyResult<LogEngine> {
         let settings = Settings {
@@ -201,6 +205,7 @@ impl LogEngine {
             flush_interval_consume_queue_ms,
             message_size_max,
             reserve_ahead,
+            write_busy_ms,
             delay_levels_ms,
         };
         if let Some(problem) = settings.problem() {
@@ -315,7 +320,7 @@ impl LogEngine {
         self.engine.failure()
     }
 
-    /// Becomes readable when the flusher has news.
+    /// Becomes readable when the flusher or the writer has news.
     fn descriptor(&self) -> RawFd {
         self.engine.descriptor()
     }

@@ -1,9 +1,11 @@
 //! The commit log: one byte string in segment files of equal size.
 //!
-//! Appends of a turn are collected in one buffer and put into the files by [`CommitLog::write`], one
-//! pwrite per touched segment. Roll rule (Apache's `DefaultAppendMessageCallback`): a record that would
+//! Appends of a turn are collected in one buffer and put into the files by [`Pen::write`], one pwrite per
+//! touched segment. There is one pen: whoever has it writes, the caller's thread or the writer's, and
+//! meanwhile the next turn is collected. What comes back with the pen says how far `written` is. Roll rule (Apache's `DefaultAppendMessageCallback`): a record that would
 //! leave less than 8 bytes in its segment goes to the next one, and a blank record fills the rest.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -15,6 +17,8 @@ use crate::segment::{file_name, make, SegmentMaker};
 
 /// Bytes one turn may collect before it is written.
 pub const TURN_SIZE_MAX: usize = 256 << 20;
+/// Bytes that may wait for a slow disk: those being written and those behind them.
+pub const WAITING_SIZE_MAX: usize = 64 << 20;
 /// Less than this is not reserved ahead on a disk that fills up.
 const RESERVE_STEP: u64 = 64 << 10;
 /// A turn buffer larger than this is given back after its turn.
@@ -23,8 +27,6 @@ const TURN_SIZE_KEPT: usize = 4 << 20;
 struct Segment {
     base: u64,
     file: Arc<dyn DiskFile>,
-    /// Position up to which disk space is known to be reserved.
-    reserved: u64,
 }
 
 /// The part of a turn that goes into one segment.
@@ -35,6 +37,15 @@ struct Piece {
     log_offset: u64,
     /// Where its bytes begin in the turn buffer; they end where the next piece's begin.
     from: usize,
+}
+
+/// What was appended between two writes.
+#[derive(Default)]
+pub struct Turn {
+    bytes: Vec<u8>,
+    pieces: Vec<Piece>,
+    /// Log position behind its last byte, once it is handed out.
+    end: u64,
 }
 
 /// Bytes a failed write may have left behind the log's end.
@@ -54,22 +65,35 @@ pub struct WriteFailed {
     pub is_full: bool,
 }
 
-pub struct CommitLog {
-    disk: Arc<dyn Disk>,
+/// What it takes to write: only its holder touches the log's files.
+pub struct Pen {
     dir: PathBuf,
     segment_size: u64,
     reserve_ahead: u64,
     /// As much of `reserve_ahead` as the disk has lately had room for.
     reserve_now: u64,
+    /// The segment written last, and the position up to which disk space is known to be reserved in it.
+    reserved: (u64, u64),
+    leftovers: Vec<Leftover>,
+}
+
+pub struct CommitLog {
+    disk: Arc<dyn Disk>,
+    dir: PathBuf,
+    segment_size: u64,
     /// First position still on disk.
     min: u64,
     written: u64,
     appended: u64,
     current: Option<Segment>,
     maker: SegmentMaker,
-    turn: Vec<u8>,
-    pieces: Vec<Piece>,
-    leftovers: Vec<Leftover>,
+    /// Not here while a turn is being written.
+    pen: Option<Pen>,
+    turn: Turn,
+    /// Bytes of the turn that is being written.
+    handed_size: usize,
+    /// Memory of the turn written last, for the one after the next.
+    spare: Vec<u8>,
 }
 
 impl CommitLog {
@@ -84,20 +108,27 @@ impl CommitLog {
     ) -> Result<CommitLog> {
         let maker = SegmentMaker::start(Arc::clone(&disk), dir.clone(), segment_size)
             .map_err(|error| failed("start the segment maker", &dir, &error))?;
+        let pen = Pen {
+            dir: dir.clone(),
+            segment_size,
+            reserve_ahead,
+            reserve_now: reserve_ahead,
+            reserved: (0, 0),
+            leftovers: Vec::new(),
+        };
         let mut log = CommitLog {
             disk,
             dir,
             segment_size,
-            reserve_ahead,
-            reserve_now: reserve_ahead,
             min,
             written: end,
             appended: end,
             current: None,
             maker,
-            turn: Vec::new(),
-            pieces: Vec::new(),
-            leftovers: Vec::new(),
+            pen: Some(pen),
+            turn: Turn::default(),
+            handed_size: 0,
+            spare: Vec::new(),
         };
         let base = log.base_of(end);
         if log.disk.exists(&log.path_of(base)) {
@@ -158,11 +189,7 @@ impl CommitLog {
             .disk
             .open(&path)
             .map_err(|error| failed("open", &path, &error))?;
-        Ok(Segment {
-            base,
-            file,
-            reserved: 0,
-        })
+        Ok(Segment { base, file })
     }
 
     /// Asks for the next segment once the current one is mostly used.
@@ -183,7 +210,13 @@ impl CommitLog {
                 self.segment_size
             )));
         }
-        if self.turn.len() + size > TURN_SIZE_MAX {
+        let waiting = self.handed_size + self.turn.bytes.len();
+        if self.is_handed_out() && waiting + size > WAITING_SIZE_MAX {
+            return Err(StoreError::Busy(format!(
+                "the disk is slow: {waiting} bytes wait to be written, {WAITING_SIZE_MAX} may"
+            )));
+        }
+        if self.turn.bytes.len() + size > TURN_SIZE_MAX {
             return Err(StoreError::Failed(format!(
                 "more than {TURN_SIZE_MAX} bytes appended before a write"
             )));
@@ -193,14 +226,14 @@ impl CommitLog {
         if (size + BLANK_SIZE) as u64 > room {
             let next = base + self.segment_size;
             let segment = self.take_segment(next)?;
-            if self.pieces.is_empty() {
+            if self.turn.pieces.is_empty() {
                 self.begin_piece()?;
             }
-            encode_blank(room, &mut self.turn);
+            encode_blank(room, &mut self.turn.bytes);
             self.appended = next;
             self.current = Some(segment);
             self.begin_piece()?;
-        } else if self.pieces.is_empty() {
+        } else if self.turn.pieces.is_empty() {
             if self
                 .current
                 .as_ref()
@@ -214,33 +247,35 @@ impl CommitLog {
     }
 
     fn take_segment(&self, base: u64) -> Result<Segment> {
-        let file = self
-            .maker
-            .take(base)
-            .map_err(|error| failed("create", &self.dir.join(file_name(base)), &error))?;
-        Ok(Segment {
-            base,
-            file,
-            reserved: 0,
-        })
+        let file = self.maker.take(base).map_err(|error| {
+            let path = self.path_of(base);
+            if error.kind() == ErrorKind::TimedOut {
+                return StoreError::Busy(format!(
+                    "the disk is slow: {} is not made yet",
+                    path.display()
+                ));
+            }
+            failed("create", &path, &error)
+        })?;
+        Ok(Segment { base, file })
     }
 
     fn begin_piece(&mut self) -> Result<()> {
         let Some(current) = &self.current else {
             return Err(StoreError::Failed("no segment to write into".to_string()));
         };
-        self.pieces.push(Piece {
+        self.turn.pieces.push(Piece {
             base: current.base,
             file: Arc::clone(&current.file),
             log_offset: self.appended,
-            from: self.turn.len(),
+            from: self.turn.bytes.len(),
         });
         Ok(())
     }
 
     /// The turn buffer; what is added is made part of the log by [`CommitLog::added`].
     pub fn turn(&mut self) -> &mut Vec<u8> {
-        &mut self.turn
+        &mut self.turn.bytes
     }
 
     pub fn added(&mut self, size: usize) {
@@ -248,37 +283,56 @@ impl CommitLog {
     }
 
     pub fn has_turn(&self) -> bool {
-        !self.pieces.is_empty()
+        !self.turn.pieces.is_empty()
     }
 
-    /// Puts the turn into the files: all of it, or (after an error) none of it counts.
-    pub fn write(&mut self) -> std::result::Result<Written, WriteFailed> {
-        let pieces = std::mem::take(&mut self.pieces);
-        let mut touched = Written::with_capacity(pieces.len());
-        let answer = self.write_pieces(&pieces, &mut touched);
-        self.turn.clear();
-        if self.turn.capacity() > TURN_SIZE_KEPT {
-            self.turn = Vec::new();
-        }
-        match answer {
-            Ok(()) => {
-                self.written = self.appended;
-                self.order_next();
-                Ok(touched)
-            }
-            Err(failure) => {
-                self.fall_back(&pieces);
-                // Best done at once; if the disk refuses, the next write tries again before its own.
-                drop(self.clear_leftovers());
-                Err(failure)
-            }
+    /// Whether a turn is being written.
+    pub fn is_handed_out(&self) -> bool {
+        self.pen.is_none()
+    }
+
+    /// Gives the turn away, and the pen to write it with, if it is here. They come back by
+    /// [`CommitLog::wrote`] or [`CommitLog::take_back`].
+    pub fn hand_out(&mut self) -> Option<(Pen, Turn)> {
+        let pen = self.pen.take()?;
+        let next = Turn {
+            bytes: std::mem::take(&mut self.spare),
+            ..Turn::default()
+        };
+        let mut turn = std::mem::replace(&mut self.turn, next);
+        turn.end = self.appended;
+        self.handed_size = turn.bytes.len();
+        Some((pen, turn))
+    }
+
+    /// The turn is in the files.
+    pub fn wrote(&mut self, pen: Pen, turn: Turn) {
+        self.written = turn.end;
+        self.return_pen(pen, turn.bytes);
+        self.order_next();
+    }
+
+    /// The turn could not be written: it does not count, nor does what was appended behind it.
+    pub fn take_back(&mut self, pen: Pen, turn: Turn) {
+        self.turn.pieces.clear();
+        self.turn.bytes.clear();
+        self.fall_back(&turn.pieces);
+        self.return_pen(pen, turn.bytes);
+    }
+
+    fn return_pen(&mut self, pen: Pen, mut bytes: Vec<u8>) {
+        self.pen = Some(pen);
+        self.handed_size = 0;
+        bytes.clear();
+        if bytes.capacity() <= TURN_SIZE_KEPT {
+            self.spare = bytes;
         }
     }
 
-    /// Takes the turn back unwritten.
+    /// Takes the turn back that is not handed out.
     pub fn discard(&mut self) {
-        let pieces = std::mem::take(&mut self.pieces);
-        self.turn.clear();
+        let pieces = std::mem::take(&mut self.turn.pieces);
+        self.turn.bytes.clear();
         self.fall_back(&pieces);
     }
 
@@ -294,23 +348,40 @@ impl CommitLog {
             self.current = earlier.map(|piece| Segment {
                 base,
                 file: Arc::clone(&piece.file),
-                reserved: 0,
             });
         }
+    }
+}
+
+impl Pen {
+    /// Puts a turn into the files: all of it, or (after an error) none of it counts.
+    pub fn write(&mut self, turn: &Turn) -> std::result::Result<Written, WriteFailed> {
+        let mut touched = Written::with_capacity(turn.pieces.len());
+        let answer = self.write_pieces(turn, &mut touched);
+        if answer.is_err() {
+            // Best done at once; if the disk refuses, the next write tries again before its own.
+            drop(self.clear_leftovers());
+        }
+        answer.map(|()| touched)
+    }
+
+    fn path_of(&self, base: u64) -> PathBuf {
+        self.dir.join(file_name(base))
     }
 
     fn write_pieces(
         &mut self,
-        pieces: &[Piece],
+        turn: &Turn,
         touched: &mut Written,
     ) -> std::result::Result<(), WriteFailed> {
         self.clear_leftovers()?;
-        for (number, piece) in pieces.iter().enumerate() {
-            let to = pieces
-                .get(number + 1)
-                .map_or(self.turn.len(), |next| next.from);
+        for (number, piece) in turn.pieces.iter().enumerate() {
+            let next = turn.pieces.get(number + 1);
+            let to = next.map_or(turn.bytes.len(), |next| next.from);
             let len = (to - piece.from) as u64;
-            self.reserve(piece, piece.log_offset + len)?;
+            if next.is_none() {
+                self.reserve(piece, piece.log_offset + len)?;
+            } // else the rest of a segment that is being left; it was reserved before
             let at = piece.log_offset - piece.base;
             let leftover = Leftover {
                 file: Arc::clone(&piece.file),
@@ -321,7 +392,7 @@ impl CommitLog {
             self.leftovers.push(leftover);
             piece
                 .file
-                .write_at(&self.turn[piece.from..to], at)
+                .write_at(&turn.bytes[piece.from..to], at)
                 .map_err(|short| {
                     let path = self.path_of(piece.base);
                     WriteFailed {
@@ -340,24 +411,20 @@ impl CommitLog {
     /// no room the disk is full.
     fn reserve(&mut self, piece: &Piece, end: u64) -> std::result::Result<(), WriteFailed> {
         let path = self.path_of(piece.base);
-        let Some(current) = self
-            .current
-            .as_mut()
-            .filter(|current| current.base == piece.base)
-        else {
-            return Ok(()); // the rest of a segment that is being left; it was reserved before
-        };
-        if end <= current.reserved {
+        if self.reserved.0 != piece.base {
+            self.reserved = (piece.base, 0);
+        }
+        if end <= self.reserved.1 {
             return Ok(());
         }
-        let from = current.reserved.max(piece.log_offset);
+        let from = self.reserved.1.max(piece.log_offset);
         let at = from - piece.base;
         let mut ahead = self.reserve_now;
         loop {
             let to = (end + ahead).min(piece.base + self.segment_size);
             match piece.file.allocate(at, to - from) {
                 Ok(()) => {
-                    current.reserved = to;
+                    self.reserved.1 = to;
                     let more = ahead.max(RESERVE_STEP / 2) * 2;
                     self.reserve_now = more.min(self.reserve_ahead);
                     return Ok(());
@@ -390,14 +457,14 @@ impl CommitLog {
                     is_full: is_full(&source),
                     error: failed_at("clear", &self.path_of(leftover.base), leftover.at, &source),
                 })?;
-            if let Some(current) = &mut self.current {
-                current.reserved = 0; // clearing may have given the space back
-            }
+            self.reserved.1 = 0; // clearing may have given the space back
             self.leftovers.pop();
         }
         Ok(())
     }
+}
 
+impl CommitLog {
     /// Reads written bytes; they must lie in one segment.
     pub fn read_at(&self, cache: &mut FileCache, buffer: &mut [u8], log_offset: u64) -> Result<()> {
         let base = self.base_of(log_offset);

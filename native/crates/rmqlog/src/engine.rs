@@ -3,7 +3,8 @@
 //! Positions only rise: appended ≥ written ≥ flushed; commit is `written` (ASYNC_FLUSH) or `flushed`
 //! (SYNC_FLUSH). Queue units, index entries and arrivals follow commit and nothing else, so what a
 //! reader has seen cannot be taken back by a failed write. The flusher only announces; commit itself
-//! moves when the caller's thread next comes by ([`State::collect`]).
+//! moves when the caller's thread next comes by ([`State::collect`]). So does the writer, which writes
+//! while the disk is slow.
 
 use std::io::ErrorKind;
 use std::os::fd::RawFd;
@@ -163,12 +164,12 @@ impl Engine {
         Ok(state)
     }
 
-    /// Readable when the flusher has news; see [`Engine::collect`].
+    /// Readable when the flusher or the writer has news; see [`Engine::collect`].
     pub fn descriptor(&self) -> RawFd {
         self.event.descriptor()
     }
 
-    /// Takes the flusher's news: moves `flushed` and, with SYNC_FLUSH, `commit`.
+    /// Takes the news of flusher and writer: moves `written`, `flushed` and `commit`.
     pub fn collect(&self) {
         self.event.quiet();
         self.state().collect(self.settings());
@@ -191,10 +192,11 @@ impl Engine {
             .append_batch(self.settings(), topic, batch, message, now_ms)
     }
 
-    /// Ends a turn.
+    /// Ends a turn. See [`State::write`].
     pub fn write(&self) -> Result<()> {
         let mut state = self.state();
-        if state.is_note_stale && state.log.has_turn() {
+        // A note gets stale only by a turn taken back, and then none is being written.
+        if state.is_note_stale && state.log.has_turn() && !state.log.is_handed_out() {
             drop(state);
             let mended = self.mend_note();
             state = self.state();
@@ -327,6 +329,7 @@ impl Engine {
         };
         running.remover.stop();
         let written = self.write();
+        let written = written.and_then(|()| self.state().write_all(self.settings()));
         self.state().stop(self.settings());
         running.persister.stop();
         written?;

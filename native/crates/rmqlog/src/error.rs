@@ -9,6 +9,8 @@ use std::path::Path;
 pub enum StoreError {
     /// The disk's fault while running; what waited for it was not stored.
     Failed(String),
+    /// The disk's slowness: too much waits for it, this was not taken.
+    Busy(String),
     /// The message's fault: over a limit or not what it claims to be.
     Illegal(String),
     /// Files that contradict themselves; nothing was changed.
@@ -23,6 +25,7 @@ impl fmt::Display for StoreError {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             StoreError::Failed(text)
+            | StoreError::Busy(text)
             | StoreError::Illegal(text)
             | StoreError::Damaged(text)
             | StoreError::Occupied(text) => out.write_str(text),

@@ -140,6 +140,11 @@ impl Flusher {
         }
     }
 
+    /// What wakes the loop.
+    pub fn event(&self) -> Arc<Event> {
+        Arc::clone(&self.desk.event)
+    }
+
     /// Log position up to which everything is synced.
     pub fn flushed(&self) -> u64 {
         self.desk.flushed.load(Ordering::Acquire)

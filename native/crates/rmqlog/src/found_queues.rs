@@ -303,16 +303,20 @@ pub fn newest_seen(
     disk: &Arc<dyn Disk>,
     queues: &[FoundQueue],
     file_size: u64,
+    dropped: &Dropped,
 ) -> Result<Option<u64>> {
     let mut newest = None;
-    for queue in queues.iter().filter(|queue| queue.seen > queue.count) {
-        let mut reader = UnitReader {
-            disk,
-            queue,
-            file_size,
-            open: None,
-        };
-        newest = newest.max(Some(reader.unit(queue.seen - 1)?.log_offset));
+    for queue in queues {
+        let place = last_place(disk, queue, file_size, dropped)?;
+        if place > queue.count {
+            let mut reader = UnitReader {
+                disk,
+                queue,
+                file_size,
+                open: None,
+            };
+            newest = newest.max(Some(reader.unit(place - 1)?.log_offset));
+        }
     }
     Ok(newest)
 }

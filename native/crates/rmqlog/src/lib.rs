@@ -7,7 +7,9 @@
 //! Threads. One thread, the caller's, appends, writes and reads. Three small ones belong to the
 //! store: the flusher syncs the log, the segment maker creates the next segment ahead of time, the
 //! persister writes buffered queue units and index entries. They share [`engine::Engine`]'s state
-//! behind one mutex that nobody holds while waiting for a disk, except the caller in its own write.
+//! behind one mutex that nobody holds while waiting for a disk, except the caller in its own write. A
+//! fourth, the writer, is there from the first slow write on, and does the caller's writes while the disk
+//! is slow.
 
 #[cfg(test)]
 extern crate self as rmqlog; // the faulty disk of the integration tests knows it by this name
@@ -35,6 +37,7 @@ mod index_rebuild;
 mod log_check;
 pub mod marker;
 mod open;
+mod pace;
 pub mod persist;
 pub mod queue_unit;
 pub mod read;
@@ -50,6 +53,7 @@ pub mod settings;
 #[cfg(test)]
 mod sim;
 pub mod state;
+mod writer;
 
 pub use engine::{Appended, Engine, Positions};
 pub use error::StoreError;

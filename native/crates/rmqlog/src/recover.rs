@@ -159,7 +159,7 @@ pub fn survey(disk: &Arc<dyn Disk>, settings: &Settings, cache: &mut FileCache) 
         // Nothing of ours tells how far the log reached; queues that point into segments behind the
         // last one do. Further than a few segments a damaged unit is more likely than so many lost ones.
         let lost = files.max..files.max + LOST_SEGMENTS_MAX * files.segment_size;
-        let seen = newest_seen(disk, &queues, queue_file_size)?;
+        let seen = newest_seen(disk, &queues, queue_file_size, &dropped)?;
         if let Some(seen) = seen.filter(|seen| !files.is_empty() && lost.contains(seen)) {
             memory.log_end = memory.log_end.max(seen + 1);
         }

@@ -4,11 +4,15 @@
 //! included, before the first byte goes in. Making one takes two syncs, so it happens off the caller's
 //! thread, long before it is needed. A device that fails at it is not asked a second time: like a failed
 //! sync of messages, a failed sync of a new segment may succeed when repeated although nothing is there.
+//! Where the syncs are slow and a segment is not there in time, the caller is told so after a while, the
+//! next time at once, until the disk is quick again.
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use crate::disk::{Disk, DiskFile};
 use crate::error::{failed, is_lost};
@@ -46,6 +50,11 @@ pub fn make(disk: &dyn Disk, dir: &Path, base: u64, size: u64) -> io::Result<Arc
     Ok(file)
 }
 
+/// The longest wait for a segment.
+const WAIT_MAX: Duration = Duration::from_secs(2);
+/// A segment made within this time says that the disk is quick.
+const QUICK: Duration = Duration::from_secs(1);
+
 enum Order {
     Nothing,
     /// Wanted, or being made.
@@ -59,6 +68,8 @@ struct Desk {
     changed: Condvar,
     /// Why no segment is made any more.
     lost: OnceLock<String>,
+    /// Somebody waited in vain, and no segment was made quickly since.
+    is_slow: AtomicBool,
 }
 
 /// The thread "rmqlog-segments" and what was ordered from it.
@@ -73,6 +84,7 @@ impl SegmentMaker {
             order: Mutex::new(Order::Nothing),
             changed: Condvar::new(),
             lost: OnceLock::new(),
+            is_slow: AtomicBool::new(false),
         });
         let shared = Arc::clone(&desk);
         let thread = std::thread::Builder::new()
@@ -107,9 +119,13 @@ impl SegmentMaker {
         self.desk.changed.notify_all();
     }
 
-    /// Hands out the segment at `base`, waiting for it if it is not ready yet.
+    /// Hands out the segment at `base`, waiting for it if it is not ready yet. On a slow disk that ends
+    /// with [`io::ErrorKind::TimedOut`]; it is made all the same.
     pub fn take(&self, base: u64) -> io::Result<Arc<dyn DiskFile>> {
         self.order(base);
+        let began = Instant::now();
+        let is_slow = self.desk.is_slow.load(Ordering::Relaxed);
+        let limit = if is_slow { Duration::ZERO } else { WAIT_MAX };
         let mut order = self
             .desk
             .order
@@ -133,10 +149,15 @@ impl SegmentMaker {
                     self.desk.changed.notify_all();
                 }
             }
-            order = self
+            let left = limit.saturating_sub(began.elapsed());
+            if left.is_zero() {
+                self.desk.is_slow.store(true, Ordering::Relaxed);
+                return Err(io::ErrorKind::TimedOut.into());
+            }
+            (order, _) = self
                 .desk
                 .changed
-                .wait(order)
+                .wait_timeout(order, left)
                 .unwrap_or_else(PoisonError::into_inner);
         }
     }
@@ -185,7 +206,11 @@ fn serve(desk: &Desk, disk: &dyn Disk, dir: &Path, size: u64) {
             Order::Stopped => return,
             Order::Wanted(base) => {
                 drop(order);
+                let began = Instant::now();
                 let made = make(disk, dir, base, size);
+                if began.elapsed() < QUICK {
+                    desk.is_slow.store(false, Ordering::Relaxed);
+                }
                 if let Err(error) = &made {
                     if is_lost(error) {
                         let text = failed("create", &dir.join(file_name(base)), error).to_string();

@@ -19,6 +19,8 @@ pub struct Settings {
     pub message_size_max: usize,
     pub reserve_ahead: u64,
     pub delay_levels_ms: Vec<i64>,
+    /// A write that has been with the disk for longer keeps new messages out.
+    pub write_busy_ms: u64,
 }
 
 impl Settings {
@@ -38,6 +40,7 @@ impl Settings {
             message_size_max: 4 << 20,
             reserve_ahead: 32 << 20,
             delay_levels_ms: Vec::new(),
+            write_busy_ms: 1000,
         }
     }
 

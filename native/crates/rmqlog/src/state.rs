@@ -3,6 +3,7 @@
 
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use crate::batch;
 use crate::commit_log::CommitLog;
@@ -16,10 +17,12 @@ use crate::flush::Flusher;
 use crate::index::IndexSet;
 use crate::index_format::key_hash;
 use crate::marker::{DroppedTopic, KnownQueue, Point, QueuesFile};
+use crate::pace::Pace;
 use crate::queue_unit::{topic_problem, Unit};
 use crate::record::{self, Marks, Message, Place, PROPERTIES_SIZE_MAX};
 use crate::recover::LastRecord;
 use crate::settings::Settings;
+use crate::writer::{put, Outcome, Writer};
 
 /// Messages that may wait for their sync; more are refused.
 pub const UNCOMMITTED_COUNT_MAX: usize = 4 << 20;
@@ -48,11 +51,17 @@ pub struct State {
     flushed: u64,
     pub last_committed: Option<LastRecord>,
     flusher: Flusher,
+    writer: Writer,
+    pub pace: Pace,
+    /// A write by the writer that failed: what was appended since goes with it, once `write` tells.
+    unwritten: Option<Outcome>,
     pending: VecDeque<Pending>,
     /// Index hashes of the pending messages, `key_count` of each, in order.
     pending_keys: VecDeque<i32>,
     /// Pending messages that are in the files already.
     pending_written: usize,
+    /// Those, and the ones that are being written.
+    pending_handed: usize,
     last_store_timestamp_ms: i64,
     dropped: Vec<DroppedTopic>,
     /// The note of the dropped topics on disk reaches behind the log's end: records that come there now
@@ -87,10 +96,14 @@ impl State {
             cache,
             damage: Damage::default(),
             last_committed: last,
+            writer: Writer::new(flusher.event()),
             flusher,
+            pace: Pace::new(),
+            unwritten: None,
             pending: VecDeque::new(),
             pending_keys: VecDeque::new(),
             pending_written: 0,
+            pending_handed: 0,
             last_store_timestamp_ms: last.map_or(0, |last| last.store_timestamp_ms),
             dropped,
             is_note_stale: false,
@@ -113,6 +126,12 @@ impl State {
         self.failure.clone()
     }
 
+    /// Whether the writer failed, and `write` has not told yet.
+    #[cfg(test)]
+    pub fn has_unwritten(&self) -> bool {
+        self.unwritten.is_some()
+    }
+
     /// Has the flusher sync now what is written.
     #[cfg(test)]
     pub fn flush_now(&self) {
@@ -133,9 +152,20 @@ impl State {
         }
     }
 
-    /// Moves commit by what the flusher has announced, and takes note if it failed.
+    /// Moves commit by what the writer and the flusher have announced, and takes note if a sync failed.
+    /// That a write failed is for [`State::write`] to tell: positions it takes back must not be given
+    /// again before their senders know.
     pub fn collect(&mut self, settings: &Settings) {
+        // Asked before the writer: what is flushed by now was written before.
         self.flushed = self.flusher.flushed();
+        if let Some(outcome) = self.writer.take() {
+            if outcome.result.is_ok() {
+                // Cannot fail: it has not.
+                drop(self.wrote(settings, outcome));
+            } else {
+                self.unwritten = Some(outcome);
+            }
+        }
         if settings.sync_flush && self.flushed > self.commit {
             self.advance(self.flushed);
         }
@@ -206,6 +236,13 @@ impl State {
         }
         if message.queue_id < 0 {
             return illegal(format!("queue id {} is negative", message.queue_id));
+        }
+        let busy_max = Duration::from_millis(settings.write_busy_ms);
+        if let Some(busy) = self.writer.busy_for().filter(|busy| *busy >= busy_max) {
+            return Err(StoreError::Busy(format!(
+                "the disk is slow: a write has taken {} ms so far",
+                busy.as_millis()
+            )));
         }
         if self.pending.len() >= UNCOMMITTED_COUNT_MAX {
             return Err(StoreError::Failed(format!(
@@ -362,10 +399,15 @@ impl State {
         queue_offset
     }
 
-    /// Ends a turn: everything it appended is in the files, or none of it counts.
+    /// Ends a turn: everything it appended is in the files, or none of it counts. While the disk is slow
+    /// the writer has the turn, and what was appended waits with the next one until that one is done;
+    /// `written` tells. If the writer failed, nothing behind `written` counts any more.
     pub fn write(&mut self, settings: &Settings) -> Result<()> {
         self.collect(settings);
-        if !self.log.has_turn() {
+        if let Some(outcome) = self.unwritten.take() {
+            return self.wrote(settings, outcome);
+        }
+        if !self.log.has_turn() || self.log.is_handed_out() {
             return Ok(());
         }
         if cfg!(mutant = "commit_before_write") {
@@ -375,10 +417,38 @@ impl State {
             self.discard();
             return Err(StoreError::Failed(failure));
         }
-        match self.log.write() {
+        let Some((mut pen, mut turn)) = self.log.hand_out() else {
+            return Ok(());
+        };
+        self.pending_handed = self.pending.len();
+        if self.pace.is_slow() {
+            match self.writer.hand_over(pen, turn) {
+                Ok(()) => return Ok(()),
+                Err(back) => (pen, turn) = back,
+            }
+        }
+        self.wrote(settings, put(pen, turn))
+    }
+
+    /// Writes all there is, waiting for the writer.
+    pub fn write_all(&mut self, settings: &Settings) -> Result<()> {
+        loop {
+            self.writer.wait();
+            self.write(settings)?;
+            if !self.log.is_handed_out() && !self.log.has_turn() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// What follows from a write, whoever did it.
+    fn wrote(&mut self, settings: &Settings, outcome: Outcome) -> Result<()> {
+        self.pace.wrote(outcome.took, outcome.ended);
+        match outcome.result {
             Ok(touched) => {
+                self.log.wrote(outcome.pen, outcome.turn);
                 let written = self.log.written();
-                self.pending_written = self.pending.len();
+                self.pending_written = self.pending_handed;
                 self.flusher.wrote(touched, written, settings.sync_flush);
                 if !settings.sync_flush || cfg!(mutant = "commit_before_flushed") {
                     self.advance(written);
@@ -386,6 +456,7 @@ impl State {
                 Ok(())
             }
             Err(failed) => {
+                self.log.take_back(outcome.pen, outcome.turn);
                 self.roll_back();
                 if !failed.is_full {
                     self.failure = Some(failed.error.to_string());
@@ -395,7 +466,7 @@ impl State {
         }
     }
 
-    /// Gives up a turn that must not be written.
+    /// Gives up a turn that must not be written, and is not being written.
     pub fn discard(&mut self) {
         self.log.discard();
         self.roll_back();
@@ -432,6 +503,7 @@ impl State {
                 break;
             };
             self.pending_written = self.pending_written.saturating_sub(1);
+            self.pending_handed = self.pending_handed.saturating_sub(1);
             if next.key_count > 0 {
                 self.keys.clear();
                 self.keys
@@ -520,9 +592,12 @@ impl State {
         created
     }
 
-    /// Ends the flusher, after it has synced what is left, and the segment maker.
+    /// Ends the writer, the flusher, after they have done what is left, and the segment maker.
     pub fn stop(&mut self, settings: &Settings) {
         self.is_closed = true;
+        self.writer.wait();
+        self.collect(settings);
+        self.writer.stop();
         self.flusher.stop();
         self.collect(settings);
         self.log.stop();

@@ -1,7 +1,8 @@
 //! The simulated disk behind the store's [`Disk`] trait: every change goes into a log of operations.
 //!
 //! A process that was killed cannot touch the disk any more: handles it still has answer errors. The
-//! flusher's syncs can be held, so that a run decides when they happen and one seed gives one log.
+//! flusher's syncs and the writer's writes can be held, so that a run decides when they happen and one
+//! seed gives one log.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -30,6 +31,8 @@ struct Inner {
     faults: Faults,
     holds_syncs: bool,
     waiting_syncs: usize,
+    holds_writes: bool,
+    waiting_writes: usize,
 }
 
 struct Device {
@@ -58,6 +61,8 @@ impl SimDisk {
                     faults: Faults::default(),
                     holds_syncs: false,
                     waiting_syncs: 0,
+                    holds_writes: false,
+                    waiting_writes: 0,
                 }),
                 changed: Condvar::new(),
             }),
@@ -87,6 +92,7 @@ impl SimDisk {
         inner.process += 1;
         inner.is_locked = false;
         inner.holds_syncs = false;
+        inner.holds_writes = false;
         inner.faults = Faults::default();
         let process = inner.process;
         drop(inner);
@@ -118,6 +124,17 @@ impl SimDisk {
             std::thread::yield_now();
             inner = self.inner();
         }
+    }
+
+    /// From now on the writer's writes wait, or no longer.
+    pub fn hold_writes(&self, holds: bool) {
+        self.inner().holds_writes = holds;
+        self.device.changed.notify_all();
+    }
+
+    /// Whether the writer stands in a write that is held.
+    pub fn has_waiting_write(&self) -> bool {
+        self.inner().waiting_writes > 0
     }
 
     /// Operations so far.
@@ -161,6 +178,20 @@ impl DiskFile for SimFile {
     fn write_at(&self, bytes: &[u8], at: u64) -> Result<(), ShortWrite> {
         let stopped = |written: usize, source: io::Error| ShortWrite { written, source };
         let mut inner = self.disk.alive().map_err(|dead| stopped(0, dead))?;
+        if std::thread::current().name() == Some("rmqlog-write") {
+            inner.waiting_writes += 1;
+            while inner.holds_writes && inner.process == self.disk.process {
+                inner = self
+                    .disk
+                    .device
+                    .changed
+                    .wait(inner)
+                    .unwrap_or_else(PoisonError::into_inner);
+            }
+            inner.waiting_writes -= 1;
+            drop(inner);
+            inner = self.disk.alive().map_err(|dead| stopped(0, dead))?;
+        }
         let mut count = bytes.len();
         let mut errno = None;
         if let Some((left, number)) = inner.faults.write.as_mut().filter(|_| self.is_segment) {

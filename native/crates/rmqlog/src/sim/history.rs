@@ -167,6 +167,13 @@ impl History {
         }
     }
 
+    /// What was appended behind `end` is gone, and places there are given again: to no dropped life.
+    pub fn end_drops_at(&mut self, end: u64) {
+        for gone in &mut self.drops {
+            gone.log_to = gone.log_to.min(end);
+        }
+    }
+
     /// Up to which log position everything must be there if the process or the power ends after `op`
     /// operations.
     pub fn promised(&self, op: usize, is_power_cut: bool) -> u64 {

@@ -1,7 +1,8 @@
 //! A store at work on a simulated disk: what one seed makes it do, and what it was promised.
 //!
 //! The store's threads take part, but one at a time: the run waits for the segment maker after every
-//! write, and holds or awaits the flusher's syncs, so that a seed gives one operation log.
+//! write, and holds or awaits the flusher's syncs, so that a seed gives one operation log. On a slow disk
+//! the writer writes: the run awaits it, or holds it while more is appended.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -10,6 +11,8 @@ use super::disk::{Faults, SimDisk};
 use super::history::{Attempt, History, QUEUE_COUNT, TOPICS};
 use super::platter::Random;
 use crate::engine::Engine;
+use crate::error::StoreError;
+use crate::pace::Pace;
 use crate::persist::persist;
 use crate::record::Message;
 use crate::settings::Settings;
@@ -69,6 +72,8 @@ pub struct World {
     pub disk: SimDisk,
     pub history: History,
     pub sync_flush: bool,
+    /// The disk is slow: the writer writes.
+    pub is_slow: bool,
     engine: Option<Engine>,
     random: Random,
     turn: Vec<Attempt>,
@@ -83,6 +88,7 @@ impl World {
             disk,
             history,
             sync_flush,
+            is_slow: false,
             engine: None,
             random: Random(seed),
             turn: Vec::new(),
@@ -113,6 +119,10 @@ impl World {
     pub fn run(&mut self, steps: usize) -> Result<(), String> {
         self.start()?;
         for _ in 0..steps {
+            if self.is_slow && self.random.happens(35) {
+                self.slow_turn()?;
+                continue;
+            }
             match self.random.below(100) {
                 0..=44 => self.turn(true)?,
                 45..=56 => self.batch()?,
@@ -131,7 +141,11 @@ impl World {
     }
 
     fn start(&mut self) -> Result<(), String> {
-        self.engine = Some(open(&self.disk, self.sync_flush)?);
+        let engine = open(&self.disk, self.sync_flush)?;
+        if self.is_slow {
+            engine.state().pace = Pace::always_slow();
+        }
+        self.engine = Some(engine);
         self.is_held = false;
         self.promise()
     }
@@ -232,7 +246,11 @@ impl World {
         let op = self.disk.op_count();
         // The flusher must not run beside the segment maker: their order would be chance.
         self.disk.hold_syncs(true);
-        let answer = self.engine()?.write().map_err(|error| error.to_string());
+        let mut answer = self.engine()?.write().map_err(|error| error.to_string());
+        if self.is_slow && answer.is_ok() {
+            self.await_write()?;
+            answer = self.engine()?.write().map_err(|error| error.to_string());
+        }
         self.engine()?.state().log.settle();
         let after = self.disk.op_count();
         self.promise()?;
@@ -255,6 +273,102 @@ impl World {
             self.promise()?;
         }
         Ok(answer)
+    }
+
+    /// Until the writer is done; what it failed at is told by the next write.
+    fn await_write(&self) -> Result<(), String> {
+        let engine = self.engine()?;
+        until("the writer is done", || {
+            engine.collect();
+            let state = engine.state();
+            !state.log.is_handed_out() || state.has_unwritten()
+        })?;
+        engine.state().log.settle();
+        Ok(())
+    }
+
+    /// The writer stands in a write while more is appended; then it goes on, or the disk is full, or all
+    /// ends.
+    fn slow_turn(&mut self) -> Result<(), String> {
+        self.disk.hold_syncs(true);
+        self.disk.hold_writes(true);
+        self.turn(false)?;
+        let op = self.disk.op_count();
+        let told = |error: StoreError| format!("write: {error}");
+        self.engine()?.write().map_err(told)?;
+        until("the writer writes", || self.disk.has_waiting_write())?;
+        let mut first = std::mem::take(&mut self.turn);
+        for _ in 0..=self.random.below(3) {
+            self.turn(false)?;
+            self.engine()?.write().map_err(told)?;
+            self.promise()?;
+        }
+        if self.random.happens(25) {
+            self.persist(false)?;
+        }
+        if self.random.happens(15) {
+            self.drop_topic()?;
+        }
+        first.iter_mut().for_each(|attempt| attempt.op = op);
+        if self.random.happens(15) {
+            // Held before its first byte: nothing of it is there.
+            let gone = Some(self.disk.op_count());
+            first.iter_mut().for_each(|attempt| attempt.refused = gone);
+            self.history.attempts.append(&mut first);
+            self.kill(true)?;
+            let end = self.engine()?.positions().commit;
+            self.history.end_drops_at(end);
+            return Ok(());
+        }
+        let is_full = self.random.happens(40);
+        if is_full {
+            let write = Some((self.random.below(900), libc::ENOSPC));
+            self.disk.set_faults(Faults {
+                write,
+                ..Faults::default()
+            });
+        }
+        self.disk.hold_writes(false);
+        self.await_write()?;
+        self.promise()?;
+        let has_failed = self.engine()?.state().has_unwritten();
+        if has_failed {
+            first.append(&mut self.turn);
+            if self.engine()?.write().is_ok() {
+                return Err("a write that failed was not told".into());
+            }
+            let after = self.disk.op_count();
+            for attempt in &mut first {
+                (attempt.op, attempt.refused) = (op, Some(after));
+            }
+        }
+        self.history.attempts.append(&mut first);
+        if !has_failed {
+            if self.sync_flush {
+                // Otherwise it were chance whether one sync covers both turns.
+                let engine = self.engine()?;
+                self.disk.until_sync_waits(|| engine.failure().is_some());
+            }
+            let answer = self.write()?;
+            if !is_full {
+                answer.map_err(|error| format!("write: {error}"))?;
+            }
+        }
+        self.disk.set_faults(Faults::default());
+        self.disk.hold_syncs(self.is_held);
+        if self.sync_flush && !self.is_held {
+            self.await_sync()?;
+            self.promise()?;
+        }
+        let now = self.engine()?.positions();
+        if is_full && now.appended != now.written {
+            return Err("a full disk left something waiting".into());
+        }
+        self.history.end_drops_at(now.appended);
+        match self.engine()?.failure() {
+            Some(failure) => Err(format!("a full disk ended the store: {failure}")),
+            None => Ok(()),
+        }
     }
 
     fn await_sync(&self) -> Result<(), String> {

@@ -22,6 +22,10 @@ pub struct Plan {
     /// Of a file whose path contains this the device never took the bytes from here to there: zeros
     /// are what is read once the kernel's copy is dropped.
     pub never_taken: Option<(String, u64, u64)>,
+    /// Writes to segments wait while this is set.
+    pub hold_writes: bool,
+    /// The threads that wrote to segments, in order; those that wait are in it.
+    pub writers: Vec<String>,
     /// Paths of all data syncs, in order.
     pub synced: Vec<PathBuf>,
 }
@@ -36,6 +40,21 @@ impl Faults {
     pub fn set(&self, change: impl FnOnce(&mut Plan)) {
         change(&mut self.plan.lock().unwrap());
         self.changed.notify_all();
+    }
+
+    /// Waits until so many writes to segments have begun.
+    pub fn until_writes(&self, count: usize) {
+        let plan = self.plan.lock().unwrap();
+        let limit = std::time::Duration::from_secs(20);
+        let (_plan, waited) = self
+            .changed
+            .wait_timeout_while(plan, limit, |plan| plan.writers.len() < count)
+            .unwrap();
+        assert!(!waited.timed_out(), "waited in vain for write {count}");
+    }
+
+    pub fn writers(&self) -> Vec<String> {
+        self.plan.lock().unwrap().writers.clone()
     }
 
     pub fn log_syncs(&self) -> usize {
@@ -84,6 +103,14 @@ impl DiskFile for FaultyFile {
 
     fn write_at(&self, bytes: &[u8], at: u64) -> Result<(), ShortWrite> {
         let mut plan = self.faults.plan.lock().unwrap();
+        if self.path.to_str().unwrap().contains("commitlog") {
+            let name = std::thread::current().name().unwrap_or("").to_string();
+            plan.writers.push(name);
+            self.faults.changed.notify_all();
+            while plan.hold_writes {
+                plan = self.faults.changed.wait(plan).unwrap();
+            }
+        }
         if let Some((path, left, errno)) = &mut plan.write {
             if self.path.to_str().unwrap().contains(path.as_str()) {
                 let count = bytes.len().min(*left);

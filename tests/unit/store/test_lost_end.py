@@ -8,13 +8,14 @@ from pathlib import Path
 import pytest
 
 from pyromq.store.native import open_store
+from pyromq.units import QueueOffset
 from tests.support.engines import put, read
 from tests.support.store_command import QUEUES, log_file, make_store, own
 
 LATE = b"after the loss"
 
 
-def ends(root: Path) -> dict[tuple[str, int], int]:
+def ends(root: Path) -> dict[tuple[str, int], QueueOffset]:
     engine = open_store(own(root))
     found = {queue: engine.queue_range(*queue).max_offset for queue in QUEUES}
     engine.close()

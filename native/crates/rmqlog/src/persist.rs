@@ -256,7 +256,11 @@ fn write_out(
         };
         let dirty = state.queues.take_dirty();
         let has_moved = point.log_to != progress.marker.written.log_to || !dirty.is_empty();
-        if !has_moved && progress.candidate.is_none() && !is_closing {
+        // A store that has gone quiet is synced, too: else no start could begin behind its first
+        // segments, and none of them could be removed.
+        let is_behind = progress.marker.synced.log_to != point.log_to
+            && progress.synced_at.elapsed() >= SYNC_INTERVAL;
+        if !has_moved && progress.candidate.is_none() && !is_behind && !is_closing {
             return Ok(None);
         }
         (candidate, dirty)

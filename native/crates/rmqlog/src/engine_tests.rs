@@ -8,10 +8,8 @@ use std::time::Instant;
 
 use super::*;
 use crate::disk::{DiskFile, Entry, RealDisk};
+use crate::faults;
 use crate::marker::QueuesFile;
-
-#[path = "../tests/common/faults.rs"]
-mod faults;
 
 /// Stops the first write of a `queues` file once it is armed: says so, and goes on when told to.
 struct HeldNotes {

@@ -28,6 +28,9 @@ pub mod disk;
 pub mod engine;
 pub mod error;
 pub mod event;
+#[cfg(test)]
+#[path = "../tests/common/faults.rs"]
+mod faults;
 pub mod file_cache;
 pub mod flush;
 mod found_queues;

@@ -417,15 +417,13 @@ impl State {
             self.discard();
             return Err(StoreError::Failed(failure));
         }
-        let Some((mut pen, mut turn)) = self.log.hand_out() else {
+        let Some((pen, turn)) = self.log.hand_out() else {
             return Ok(());
         };
         self.pending_handed = self.pending.len();
-        if self.pace.is_slow() {
-            match self.writer.hand_over(pen, turn) {
-                Ok(()) => return Ok(()),
-                Err(back) => (pen, turn) = back,
-            }
+        if self.pace.is_slow() && self.writer.start().is_ok() {
+            self.writer.hand_over(pen, turn);
+            return Ok(());
         }
         self.wrote(settings, put(pen, turn))
     }

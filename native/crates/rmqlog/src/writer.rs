@@ -78,7 +78,8 @@ impl Writer {
         }
     }
 
-    fn start(&mut self) -> Result<(), StoreError> {
+    /// Starts the thread, if there is none.
+    pub fn start(&mut self) -> Result<(), StoreError> {
         if self.thread.is_none() {
             let desk = Arc::clone(&self.desk);
             let started = std::thread::Builder::new()
@@ -91,15 +92,11 @@ impl Writer {
         Ok(())
     }
 
-    /// Has the turn written, unless there can be no thread: then it comes back.
-    pub fn hand_over(&mut self, pen: Pen, turn: Turn) -> Result<(), (Pen, Turn)> {
-        if self.start().is_err() {
-            return Err((pen, turn));
-        }
+    /// Has the turn written by the thread, which was started.
+    pub fn hand_over(&mut self, pen: Pen, turn: Turn) {
         *self.desk.work() = Work::Ordered(pen, turn);
         self.desk.changed.notify_all();
         self.since = Some(Instant::now());
-        Ok(())
     }
 
     /// How long the turn that is being written has taken so far.

@@ -7,15 +7,13 @@ use std::time::{Duration, Instant};
 use rmqlog::{Engine, Settings, StoreError};
 
 use crate::commit_log::WAITING_SIZE_MAX;
+use crate::faults::{Faults, FaultyDisk};
 use crate::pace::{Pace, SLOW};
 
 #[path = "../tests/common/mod.rs"]
 mod common;
-#[path = "../tests/common/faults.rs"]
-mod faults;
 
 use common::*;
-use faults::{Faults, FaultyDisk};
 
 /// A store with some messages whose writes from now on are done by the writer.
 fn slow_store(dir: &Dir, change: impl FnOnce(&mut Settings)) -> (Engine, Arc<Faults>, Released) {

@@ -5,7 +5,7 @@ UV = $(shell command -v uv 2>/dev/null || echo .tools/bin/uv)
 PY = .venv/bin/python
 ARGS ?=
 
-.PHONY: run test build style types unit foreign crash fuzz wheel differential interop-campaign metadata-campaign bench clean kill eio disk-full compare-faults power-cut device-error damage sim mutants
+.PHONY: run test build style types unit foreign crash fuzz wheel differential interop-campaign metadata-campaign bench clean kill eio disk-full compare-faults power-cut device-error damage sim mutants failpoints
 
 run: ## builds what is missing and serves: name server and broker in one process
 	@tools/setup.sh run
@@ -62,6 +62,11 @@ disk-full: ## RUNS= small disks filled up under load, killed, freed; appends to 
 	@$(UV) sync --quiet
 	@$(PY) -m tools.campaign disk-full --cycles $(or $(RUNS),20) $(if $(SEED),--seed $(SEED))
 
+failpoints: ## ROUNDS= lives of a process that ends or fails at a chosen step; appends to tests/ledger.tsv
+	@tools/setup.sh run
+	@$(UV) sync --quiet
+	@$(PY) -m tools.campaign failpoints --cycles $(or $(ROUNDS),300) --seed $(SEED)
+
 compare-faults: ## kill -9, EIO and a flipped bit on our server and on Apache's: a table
 	@tools/setup.sh test
 	@$(UV) sync --quiet
@@ -83,8 +88,8 @@ bench: ## the native load generator against our broker; ARGS="--servers pyromq,a
 	@cd bench/load && cargo build --release --quiet
 	@$(PY) -m bench.measure --label local $(ARGS)
 
-ROUNDS ?= 5000
-SEED ?= $(shell date +%s)
+damage: ROUNDS ?= 5000
+damage: SEED ?= $(shell date +%s)
 damage: ## damages a small store in ROUNDS ways from SEED on, and looks at what is left
 	@echo "$(ROUNDS) rounds from seed $(SEED)"
 	@cd native && RMQLOG_DAMAGE_ROUNDS=$(ROUNDS) RMQLOG_DAMAGE_SEED=$(SEED) cargo test --release -p rmqlog --test damage_campaign -- --nocapture

@@ -18,6 +18,8 @@ from pathlib import Path
 
 from tests.support import disk_error_run, disk_full_run, ledger
 from tests.support.disk_error_run import acknowledged_count, any_injection
+from tests.support.failpoint_legs import CHAINS, WITHOUT_DELAYS
+from tests.support.failpoint_run import any_shot, run_chain
 from tests.support.kill_run import KILLS_PER_RUN, MODES, run
 from tests.support.small_disk import CannotMount
 from tests.support.strace import why_impossible
@@ -92,7 +94,34 @@ def disk_full(cycles: int, seed: int) -> int:
     return failures
 
 
-CAMPAIGNS = {"kill": kill, "eio": eio, "disk-full": disk_full}
+def failpoints(cycles: int, seed: int) -> int:
+    """So many lives of a process with one point armed; the number of chains that broke a rule."""
+    chance = random.Random(seed)
+    chains = list(CHAINS.items())
+    done, hit, failures, began = 0, 0, 0, time.monotonic()
+    number = chance.randrange(len(chains) * len(MODES))  # a short run is not always the same part
+    while done < cycles:
+        name, legs = chains[number % len(chains)]
+        mode = MODES[number // len(chains) % len(MODES)]
+        shots = [any_shot(leg, chance) for leg in legs][: cycles - done]
+        with tempfile.TemporaryDirectory(prefix="pyromq-failpoints-") as directory:
+            root, has_delays = Path(directory) / "store", name not in WITHOUT_DELAYS
+            result = asyncio.run(run_chain(root, mode, shots, chance, has_delays=has_delays))
+        done += len(shots)
+        hit += result.hit_count
+        number += 1
+        failures += bool(result.violations or result.unlisted)
+        print(f"{name}, {mode}: {result}; {time.monotonic() - began:.0f} s", flush=True)
+        for violation in result.violations[:20]:
+            print(f"  {violation.rule}: {violation.text}", flush=True)
+        for step in sorted(result.unlisted):
+            print(f"  no point is listed for {step}", flush=True)
+    print(f"{hit} of {done} points were reached the wanted number of times")
+    ledger.enter("failpoints", seed, hit, failures)
+    return failures
+
+
+CAMPAIGNS = {"kill": kill, "eio": eio, "disk-full": disk_full, "failpoints": failpoints}
 
 
 def main() -> int:

@@ -126,6 +126,8 @@ def style(tally: Tally) -> None:
     native = ROOT / "native"
     clippy = ["cargo", "clippy", "--quiet", "--workspace", "--all-targets", "--", "-D", "warnings"]
     check(tally, "clippy", clippy, native)
+    points = [*clippy[:5], "--features", "pyromq-native/failpoints", *clippy[5:]]
+    check(tally, "clippy-failpoints", points, native)
     check(tally, "clippy-load", clippy, ROOT / "bench" / "load")
     check(tally, "rustfmt", ["cargo", "fmt", "--check"], native)
     check(tally, "rustfmt-load", ["cargo", "fmt", "--check"], ROOT / "bench" / "load")

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.failpoint_build import FAILPOINT_TRACES
+
 ROOT = Path(__file__).parent.parent.parent
 
 pytestmark = pytest.mark.packaging
@@ -49,6 +51,17 @@ def test_every_file_of_the_package_is_in_the_wheel(wheel: Path) -> None:
     assert "pyromq/_native.abi3.so" in names
     assert any(name.endswith("licenses/LICENSE") for name in names)
     assert any(name.endswith("entry_points.txt") for name in names)
+
+
+def test_no_failpoint_is_in_the_wheel(wheel: Path) -> None:
+    """Neither the engine's, which a feature would build in, nor the metadata's, which are tests."""
+    files = zipfile.ZipFile(wheel)
+    engine = files.read("pyromq/_native.abi3.so")
+    assert b"sync-failed" in engine  # names that the engine does use are found
+    for name in files.namelist():
+        content = files.read(name)
+        for trace in FAILPOINT_TRACES:
+            assert trace not in content, name
 
 
 def test_the_installed_command_serves_without_rust_and_stops_cleanly(

@@ -127,6 +127,17 @@ class ServerProcess:
         finally:
             self._close()
 
+    def terminate(self) -> None:
+        """SIGTERM, without waiting for what comes of it."""
+        self._process.send_signal(signal.SIGTERM)
+
+    def await_exit(self, timeout_seconds: float) -> int | None:
+        """The exit code; None if it is still there after so long."""
+        try:
+            return self._process.wait(timeout_seconds)
+        except subprocess.TimeoutExpired:
+            return None
+
     def kill(self) -> None:
         """kill -9."""
         if self._process.poll() is None:

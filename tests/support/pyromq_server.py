@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Self
 
 from tests.support.processes import ServerFailed, ServerProcess, child_environment
@@ -27,10 +27,20 @@ _DOOR = re.compile(r" (\w+)=(\S+)")
 class PyromqServer:
     """`pyromq <arguments>`; `doors` are the open ones by name, as READY told them."""
 
-    def __init__(self, *arguments: object, tracer: Sequence[str] = ()) -> None:
-        """`tracer`: a command that runs the one behind it in its own process (`strace -D …`)."""
+    def __init__(
+        self,
+        *arguments: object,
+        tracer: Sequence[str] = (),
+        program: Sequence[str] = ("pyromq",),
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        """`tracer`: a command that runs the one behind it in its own process (`strace -D …`).
+        `program`: the Python module to run, and arguments before all others. `environment`: more
+        variables."""
         self.arguments = [str(argument) for argument in arguments]
         self._tracer = list(tracer)
+        self._program = list(program)
+        self._environment = dict(environment or {})
         self.doors: dict[str, str] = {}
         self.ready_seconds = 0.0
         self._process: ServerProcess | None = None
@@ -40,8 +50,8 @@ class PyromqServer:
         started = time.monotonic()
         self._process = ServerProcess(
             "pyromq " + " ".join(self.arguments),
-            [*self._tracer, sys.executable, "-m", "pyromq", *self.arguments],
-            environment=child_environment(PYTHONUNBUFFERED="1"),
+            [*self._tracer, sys.executable, "-m", *self._program, *self.arguments],
+            environment=child_environment(PYTHONUNBUFFERED="1", **self._environment),
         )
         try:
             line = self._process.await_line("READY", START_SECONDS)

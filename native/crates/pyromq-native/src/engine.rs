@@ -7,7 +7,6 @@
 
 use std::os::fd::RawFd;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
 use pyo3::buffer::PyBuffer;
@@ -15,10 +14,11 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyTuple, PyType};
-use rmqlog::disk::RealDisk;
 use rmqlog::read::{Boundary, ReadStatus};
 use rmqlog::record::Message;
 use rmqlog::{Appended, Engine, Settings, StoreError};
+
+use crate::disk;
 
 static STORE_FAILED: PyOnceLock<Py<PyType>> = PyOnceLock::new();
 static STORE_BUSY: PyOnceLock<Py<PyType>> = PyOnceLock::new();
@@ -211,7 +211,9 @@ impl LogEngine {
         if let Some(problem) = settings.problem() {
             return Err(PyValueError::new_err(problem));
         }
-        let opened = py.detach(|| Engine::open(Arc::new(RealDisk), settings));
+        let opened = py.detach(|| Engine::open(disk::disk(), settings));
+        #[cfg(feature = "failpoints")]
+        disk::enter(disk::Phase::Run);
         match opened {
             Ok(engine) => Ok(LogEngine { engine }),
             Err(error) => Err(translate(py, error)),
@@ -531,6 +533,8 @@ impl LogEngine {
     }
 
     fn close(&self, py: Python<'_>) -> PyResult<()> {
+        #[cfg(feature = "failpoints")]
+        disk::enter(disk::Phase::Stop);
         py.detach(|| self.engine.close())
             .map_err(|error| translate(py, error))
     }

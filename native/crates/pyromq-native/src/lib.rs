@@ -2,6 +2,7 @@
 use pyo3::prelude::*;
 
 mod check;
+mod disk;
 mod engine;
 mod wire;
 
@@ -15,6 +16,13 @@ fn build_profile() -> &'static str {
     }
 }
 
+/// Steps of the engine that have failpoints; this build is for tests only.
+#[cfg(feature = "failpoints")]
+#[pyfunction]
+fn failpoint_steps() -> Vec<&'static str> {
+    rmqlog::failpoints::STEPS.to_vec()
+}
+
 #[pymodule]
 mod _native {
     #[pymodule_export]
@@ -23,6 +31,9 @@ mod _native {
     use super::check::{clear_log_tail, note_newest_index, StoreCheck, StoreRebuild, StoreRecords};
     #[pymodule_export]
     use super::engine::LogEngine;
+    #[cfg(feature = "failpoints")]
+    #[pymodule_export]
+    use super::failpoint_steps;
     #[pymodule_export]
     use super::wire::{decode_batch, decode_records, encode_head, FieldWriter, FrameReader};
 }

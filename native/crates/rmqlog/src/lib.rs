@@ -28,6 +28,10 @@ pub mod disk;
 pub mod engine;
 pub mod error;
 pub mod event;
+#[cfg(feature = "failpoints")]
+mod failpoint_steps;
+#[cfg(feature = "failpoints")]
+pub mod failpoints;
 #[cfg(test)]
 #[path = "../tests/common/faults.rs"]
 mod faults;

@@ -147,12 +147,13 @@ fn begin(disk: &dyn Disk, survey: &Survey, root: &Path) -> Result<()> {
         || cfg!(mutant = "start_marker_not_durable");
     marker.write(disk, root, !is_known)?;
     let path = root.join("checkpoint");
-    let known = Checkpoint::read(disk, &path)?.unwrap_or_default();
-    let is_new = !disk.exists(&path);
-    if is_new || known.confirm_log_offset != CONFIRM_OURS {
+    // An empty one, of a start that was interrupted, says as little as none: the marker counts only
+    // beside a checkpoint that is ours.
+    let known = Checkpoint::read(disk, &path)?;
+    if known.is_none_or(|known| known.confirm_log_offset != CONFIRM_OURS) {
         Checkpoint {
             confirm_log_offset: CONFIRM_OURS,
-            ..known
+            ..known.unwrap_or_default()
         }
         .write(disk, &path, !is_known)?;
     }

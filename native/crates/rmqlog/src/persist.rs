@@ -18,8 +18,12 @@ use crate::engine::Shared;
 use crate::error::{failed, failed_at, Result, StoreError};
 use crate::marker::{Marker, Point, QueuesFile};
 
-/// Time between two syncs of queue and index files.
-const SYNC_INTERVAL: Duration = Duration::from_secs(10);
+/// Time between two syncs of queue and index files; short where tests want to see many.
+const SYNC_INTERVAL: Duration = if cfg!(feature = "failpoints") {
+    Duration::from_millis(300)
+} else {
+    Duration::from_secs(10)
+};
 /// Unwritten queue units copied while the caller's thread may have to wait: in bytes, and in files,
 /// which may have to be made first.
 const COPY_SIZE_MAX: usize = 1 << 20;

@@ -98,9 +98,10 @@ sim: ## the engine on a simulated disk: RUNS=200000 cut points from SEED on, not
 	@tools/setup.sh run
 	@python3 tools/simulate.py
 
-mutants: ## planted bugs, one build each: every one must be caught by its test
+mutants: ## planted bugs, one at a time (ARGS= some names): each must be caught by its test
 	@tools/setup.sh run
-	@python3 tools/mutants.py
+	@$(UV) sync --quiet
+	@$(PY) -m tools.mutants $(ARGS)
 
 clean:
 	rm -rf .venv dist native/target bench/load/target tests/foreign/java/target tests/foreign/go/bin

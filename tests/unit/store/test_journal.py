@@ -300,8 +300,8 @@ def test_a_failed_sync_is_never_tried_again(
     files.fail("sync")
     files.calls.clear()
     one.start()
-    one.loop.turn_until(lambda: one.journal.failure() is not None)
-    assert one.progress_count == 1
+    one.loop.turn_until(lambda: one.progress_count == 1)
+    assert one.journal.failure() is not None
     assert one.journal.positions().commit < sequence
     with pytest.raises(StoreFailed, match="could not be synced"):
         one.put("b")

@@ -274,6 +274,15 @@ def test_both_generations_damaged_is_refused(
     assert listing == {path.name: path.read_bytes() for path in directory.iterdir()}
 
 
+def test_a_damaged_snapshot_without_another_is_refused_also_where_no_change_follows(
+    directory: Path, files: FaultyFiles
+) -> None:
+    begin_generation(directory, files, 1, Tables(), 7)
+    damage(snapshot_path(directory, 1), -1)
+    with pytest.raises(StoreDamaged, match="no earlier snapshot can be read"):
+        recover(directory, files)
+
+
 @pytest.mark.usefixtures("two")
 @pytest.mark.parametrize("missing", ["metadata.0000000002.journal"])
 def test_a_missing_journal_is_refused(directory: Path, files: FaultyFiles, missing: str) -> None:

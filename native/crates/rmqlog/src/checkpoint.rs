@@ -120,8 +120,10 @@ pub fn write_file(disk: &dyn Disk, path: &Path, content: &[u8]) -> Result<()> {
         .map_err(|error| failed("empty", &new, &error))?;
     file.write_at(content, 0)
         .map_err(|short| failed_at("write", &new, short.written as u64, &short.source))?;
-    file.sync_data()
-        .map_err(|error| failed("sync", &new, &error))?;
+    if !mutant!("rename_before_sync") {
+        file.sync_data()
+            .map_err(|error| failed("sync", &new, &error))?;
+    }
     disk.rename(&new, path)
         .map_err(|error| failed("rename", &new, &error))?;
     disk.sync_dir(dir)

@@ -446,7 +446,7 @@ impl Pen {
     /// Makes the bytes of failed writes zero again: behind the end there must be nothing that could
     /// later pass for a record.
     fn clear_leftovers(&mut self) -> std::result::Result<(), WriteFailed> {
-        if cfg!(mutant = "leftovers_stay") {
+        if mutant!("leftovers_stay") {
             self.leftovers.clear();
         }
         while let Some(leftover) = self.leftovers.last() {

@@ -531,7 +531,7 @@ impl QueueTable {
         // Newest first: what a crash in between leaves must not look like a queue whose oldest messages
         // have expired.
         let mut entries: Vec<_> = entries.into_iter().rev().collect();
-        if cfg!(mutant = "oldest_queue_file_goes_first") {
+        if mutant!("oldest_queue_file_goes_first") {
             entries.reverse();
         }
         for entry in entries.iter().filter(|entry| !entry.is_dir) {

@@ -79,10 +79,14 @@ fn fresh_root(name: &str) -> std::path::PathBuf {
 
 /// Stores a message and waits for its commit; answers the log's end.
 fn store(engine: &Engine) -> u64 {
+    store_in(engine, 0, b"body")
+}
+
+fn store_in(engine: &Engine, queue_id: i32, body: &[u8]) -> u64 {
     let message = Message {
         topic: b"Topic",
-        queue_id: 0,
-        body: b"body",
+        queue_id,
+        body,
         properties: b"",
         flag: 0,
         sys_flag: 0,
@@ -156,6 +160,57 @@ fn a_drop_while_the_persister_writes_its_note_is_not_forgotten() {
     let note = QueuesFile::read(&RealDisk, &root).unwrap().unwrap();
     let names: Vec<&str> = note.dropped.iter().map(|gone| &*gone.topic).collect();
     assert_eq!(names, ["Topic"]);
+    drop(engine);
+    std::fs::remove_dir_all(&root).unwrap();
+}
+
+#[test]
+fn files_a_killed_process_left_are_synced_before_they_are_called_safe() {
+    let root = fresh_root("inherited");
+    let engine = Engine::open(Arc::new(RealDisk), settings(&root)).unwrap();
+    store_in(&engine, 0, b"left");
+    persist(&engine.shared, &mut engine.shared.progress(), false).unwrap();
+    drop(engine);
+    let (disk, faults) = faults::FaultyDisk::with_faults();
+    let engine = Engine::open(disk, settings(&root)).unwrap();
+    let end = store_in(&engine, 1, b"new");
+    persist_and_sync(&engine).unwrap();
+    let marker = Marker::read(&RealDisk, &root).unwrap().unwrap();
+    assert_eq!(marker.synced.log_to, end);
+    for id in 0..2 {
+        let path = root.join(format!("consumequeue/Topic/{id}/00000000000000000000"));
+        faults.set(|plan| assert!(plan.synced.contains(&path), "{path:?} is not synced"));
+    }
+    drop(engine);
+    std::fs::remove_dir_all(&root).unwrap();
+}
+
+/// `abort` can go while a store is open: an Apache broker that the lock refused removes it on its way
+/// out. If the power fails then, the marker alone says that the store was not closed, and that the log
+/// has to be looked through: it may hold what a later record would bring back.
+#[test]
+fn without_abort_a_store_that_was_not_closed_is_looked_through() {
+    let root = fresh_root("abort");
+    let engine = Engine::open(Arc::new(RealDisk), settings(&root)).unwrap();
+    let safe = store(&engine) as usize;
+    persist_and_sync(&engine).unwrap();
+    let marker = std::fs::read(Marker::path(&root)).unwrap();
+    let lost_end = store_in(&engine, 0, &[b'x'; 600]) as usize;
+    store(&engine);
+    drop(engine);
+    // Of the second message the power cut takes the sectors before the one in which the third begins.
+    std::fs::write(Marker::path(&root), marker).unwrap();
+    let segment = root.join("commitlog/00000000000000000000");
+    let mut bytes = std::fs::read(&segment).unwrap();
+    bytes[safe..lost_end / 512 * 512].fill(0);
+    std::fs::write(&segment, bytes).unwrap();
+    std::fs::remove_file(root.join("abort")).unwrap();
+    let engine = Engine::open(Arc::new(RealDisk), settings(&root)).unwrap();
+    store_in(&engine, 0, &[b'y'; 600]);
+    let shown = engine.queue_range("Topic", 0);
+    drop(engine);
+    let engine = Engine::open(Arc::new(RealDisk), settings(&root)).unwrap();
+    assert_eq!(engine.queue_range("Topic", 0), shown);
     drop(engine);
     std::fs::remove_dir_all(&root).unwrap();
 }

@@ -212,20 +212,20 @@ fn serve(desk: &Desk) {
         work.since = None;
         work.is_urgent = false;
         drop(work);
-        if cfg!(mutant = "acknowledge_before_sync") {
+        if mutant!("acknowledge_before_sync") {
             desk.flushed.store(written, Ordering::Release);
         }
         for (path, file) in &dirty {
-            if cfg!(mutant = "skip_log_sync") {
+            if mutant!("skip_log_sync") {
                 continue;
             }
             let mut synced = file.sync_data();
-            if cfg!(mutant = "retry_failed_sync") && synced.is_err() {
+            if mutant!("retry_failed_sync") && synced.is_err() {
                 synced = file.sync_data();
             }
             if let Err(error) = synced {
                 let text = failed("sync", path, &error).to_string();
-                if !cfg!(mutant = "forget_failed_sync") {
+                if !mutant!("forget_failed_sync") {
                     desk.note.write(&text);
                 }
                 desk.fail(text);

@@ -14,6 +14,9 @@
 #[cfg(test)]
 extern crate self as rmqlog; // the faulty disk of the integration tests knows it by this name
 
+#[macro_use]
+mod mutants;
+
 pub mod batch;
 pub mod byte_queue;
 pub mod check;

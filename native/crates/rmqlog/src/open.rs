@@ -69,7 +69,7 @@ pub fn open(disk: Arc<dyn Disk>, settings: Settings, event: &Arc<Event>) -> Resu
     let mut cache = FileCache::default();
     let failure_note = FailureNote::new(Arc::clone(&disk), &root);
     let had_failed = failure_note.is_there();
-    let survey = match survey_from_device(&disk, &settings, &mut cache, had_failed) {
+    let survey = match survey_from_device(&disk, &settings, &mut cache, had_failed && !mutant!("lost_pages_believed")) {
         Ok(survey) => survey,
         Err(error) => {
             if lock.is_new() {
@@ -144,7 +144,7 @@ fn begin(disk: &dyn Disk, survey: &Survey, root: &Path) -> Result<()> {
     let is_known = !survey.marker.is_clean
         && survey.marker.synced != Point::default()
         && survey.marker.synced == marker.synced
-        || cfg!(mutant = "start_marker_not_durable");
+        || mutant!("start_marker_not_durable");
     marker.write(disk, root, !is_known)?;
     let path = root.join("checkpoint");
     // An empty one, of a start that was interrupted, says as little as none: the marker counts only
@@ -199,10 +199,7 @@ fn clear_log_end(disk: &dyn Disk, survey: &Survey) -> Result<()> {
                 .map_err(|error| failed("sync", &path, &error))?;
         }
     }
-    if let Some(from) = survey
-        .zero_from
-        .filter(|_| !cfg!(mutant = "torn_tail_stays"))
-    {
+    if let Some(from) = survey.zero_from.filter(|_| !mutant!("torn_tail_stays")) {
         for base in files.bases_from(from) {
             let path = files.path_of(base);
             let file = files.open(base)?;
@@ -235,7 +232,7 @@ fn sync_log(survey: &Survey) -> Result<()> {
     let Some(from) = survey.unsynced_from else {
         return Ok(());
     };
-    if cfg!(mutant = "start_syncs_nothing") {
+    if mutant!("start_syncs_nothing") {
         return Ok(());
     }
     for base in files.bases_from(from).take_while(|&base| base < survey.end) {
@@ -267,7 +264,7 @@ fn build(
         disk.remove_file(path)
             .map_err(|error| failed("remove", path, &error))?;
     }
-    if !cfg!(mutant = "removed_index_stays_open") {
+    if !mutant!("removed_index_stays_open") {
         cache.forget_index();
     }
     let was_killed = survey.unsynced_from.is_some();
@@ -314,11 +311,11 @@ fn build(
     state.is_note_stale = is_note_stale;
     state.damage = Damage::new(rebuild.holes.clone());
     let mut progress = Progress::new(starting_progress(&*disk, &settings.root)?);
-    progress.has_inherited = was_killed && !cfg!(mutant = "inherited_not_synced");
+    progress.has_inherited = was_killed && !mutant!("inherited_not_synced");
     let shared = Shared::new(disk, settings, state);
     let mut scanner = Scanner::between(&files, survey.dispatch_from, survey.end, &survey.holes);
     while let Ok(found) = scanner.next_record()? {
-        if cfg!(mutant = "rebuild_skips_a_record") && found.queue_offset == 3 {
+        if mutant!("rebuild_skips_a_record") && found.queue_offset == 3 {
             continue;
         }
         let unwritten = {

@@ -201,7 +201,7 @@ fn persist_round(shared: &Shared, progress: &mut Progress, is_closing: bool) -> 
         .candidate
         .filter(|candidate| flushed >= candidate.point.log_to);
     if let Some(ready) = ready {
-        if cfg!(mutant = "marker_before_queues") {
+        if mutant!("marker_before_queues") {
             progress.marker.synced = ready.point;
             progress
                 .marker
@@ -218,7 +218,7 @@ fn persist_round(shared: &Shared, progress: &mut Progress, is_closing: bool) -> 
         }
         note_queues(shared, progress)?;
         progress.marker.synced = ready.point;
-        progress.marker.is_clean = is_closing || cfg!(mutant = "clean_too_early");
+        progress.marker.is_clean = is_closing || mutant!("clean_too_early");
         progress.candidate = None;
         progress.synced_at = Instant::now();
         write_checkpoint(shared, &ready)?;

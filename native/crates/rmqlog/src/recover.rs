@@ -228,6 +228,12 @@ pub fn survey(disk: &Arc<dyn Disk>, settings: &Settings, cache: &mut FileCache) 
         rebuild_all = true;
         outcome = scan(files.min)?;
     }
+    if let Some((first, _)) = outcome.holes.first().copied() {
+        if mutant!("cut_on_crc") {
+            outcome.end = first.from;
+            outcome.holes.clear();
+        }
+    }
     let scanned_from = outcome.from;
     let mut holes: Vec<Hole> = memory.holes.clone();
     holes.retain(|hole| hole.from < scanned_from);
@@ -247,7 +253,7 @@ pub fn survey(disk: &Arc<dyn Disk>, settings: &Settings, cache: &mut FileCache) 
             .map_or(0, |marker| marker.synced.log_to);
         let is_fresh = |&(hole, _): &(Hole, &str)| hole.from >= durable && !memory.knows(hole);
         let needs_fresh = outcome.holes.iter().any(is_fresh);
-        if end < tail_end {
+        if end < tail_end && !mutant!("end_moves_back") && !mutant!("cut_on_crc") {
             let hole = Hole {
                 from: end,
                 to: round_up(tail_end, files.segment_size),
@@ -269,7 +275,10 @@ pub fn survey(disk: &Arc<dyn Disk>, settings: &Settings, cache: &mut FileCache) 
             ));
             zero_from = Some(end);
         }
-        if needs_fresh && !end.is_multiple_of(files.segment_size) {
+        if needs_fresh
+            && !mutant!("hole_segment_used_on")
+            && !end.is_multiple_of(files.segment_size)
+        {
             blank_at = Some(end);
             end = round_up(end, files.segment_size);
         }
@@ -309,6 +318,11 @@ pub fn survey(disk: &Arc<dyn Disk>, settings: &Settings, cache: &mut FileCache) 
             Some(marker.synced.log_to)
         }
         _ => Some(files.min),
+    };
+    let floors = if mutant!("reuse_offset") {
+        Vec::new()
+    } else {
+        floors
     };
     let base_point = match &trust {
         Trust::Clean(point) | Trust::Killed(point) if !rebuild_all => Point {

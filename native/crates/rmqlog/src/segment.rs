@@ -41,7 +41,7 @@ pub fn make(disk: &dyn Disk, dir: &Path, base: u64, size: u64) -> io::Result<Arc
         file.set_len(size)?;
     }
     file.sync_data()?;
-    if !cfg!(mutant = "skip_segment_dir_sync") {
+    if !mutant!("skip_segment_dir_sync") {
         disk.sync_dir(dir)?;
     }
     if let Some(parent) = dir.parent() {
@@ -212,7 +212,7 @@ fn serve(desk: &Desk, disk: &dyn Disk, dir: &Path, size: u64) {
                     desk.is_slow.store(false, Ordering::Relaxed);
                 }
                 if let Err(error) = &made {
-                    if is_lost(error) {
+                    if is_lost(error) && !mutant!("segment_asked_again") {
                         let text = failed("create", &dir.join(file_name(base)), error).to_string();
                         desk.lost.get_or_init(|| text);
                     }

@@ -276,7 +276,7 @@ impl State {
         self.check_limit(size)?;
         let log_offset = self.log.place(size)?;
         let number = self.queues.find_or_add(topic, message.queue_id);
-        let time = if cfg!(mutant = "store_time_goes_back") {
+        let time = if mutant!("store_time_goes_back") {
             now_ms
         } else {
             now_ms.max(self.last_store_timestamp_ms)
@@ -410,7 +410,7 @@ impl State {
         if !self.log.has_turn() || self.log.is_handed_out() {
             return Ok(());
         }
-        if cfg!(mutant = "commit_before_write") {
+        if mutant!("commit_before_write") {
             self.advance(self.log.appended());
         }
         if let Some(failure) = self.failure.clone() {
@@ -448,7 +448,7 @@ impl State {
                 let written = self.log.written();
                 self.pending_written = self.pending_handed;
                 self.flusher.wrote(touched, written, settings.sync_flush);
-                if !settings.sync_flush || cfg!(mutant = "commit_before_flushed") {
+                if !settings.sync_flush || mutant!("commit_before_flushed") {
                     self.advance(written);
                 }
                 Ok(())
@@ -456,7 +456,7 @@ impl State {
             Err(failed) => {
                 self.log.take_back(outcome.pen, outcome.turn);
                 self.roll_back();
-                if !failed.is_full {
+                if !failed.is_full && !mutant!("failed_write_forgotten") {
                     self.failure = Some(failed.error.to_string());
                 }
                 Err(failed.error)
@@ -479,7 +479,7 @@ impl State {
             for _ in 0..last.key_count {
                 self.pending_keys.pop_back();
             }
-            if last.enters_queue && !cfg!(mutant = "offsets_not_taken_back") {
+            if last.enters_queue && !mutant!("offsets_not_taken_back") {
                 self.queues.queue_mut(last.queue).next = last.queue_offset;
             }
         }
@@ -542,7 +542,9 @@ impl State {
             log_to,
         });
         // First the note, then the files: whatever a crash leaves of them is not brought back.
-        self.queues_file().write(disk, root)?;
+        if !mutant!("drop_not_noted") {
+            self.queues_file().write(disk, root)?;
+        }
         for number in numbers {
             self.queues.remove_files(&mut self.cache, number)?;
         }

@@ -67,6 +67,54 @@ fn a_full_disk_takes_the_turn_back_and_the_next_one_gets_its_offsets() {
     }
 }
 
+/// Of three refused messages the disk has two whole ones, and the next message is as long as the first.
+#[test]
+fn a_refused_message_that_is_on_disk_whole_does_not_come_back() {
+    let dir = Dir::new();
+    let (disk, faults) = FaultyDisk::with_faults();
+    let engine = open_on(disk, settings(&dir));
+    fill(&engine, 5);
+    let first = append(&engine, "Topic", 0, b"first refused");
+    let second = append(&engine, "Topic", 0, b"second refused");
+    let third = append(&engine, "Topic", 0, b"third refused");
+    let bytes = (third.log_offset - first.log_offset) as usize;
+    faults.set(|plan| plan.write = Some(("commitlog".into(), bytes, libc::ENOSPC)));
+    failed(engine.write());
+    faults.set(|plan| plan.write = None);
+    let taken = append(&engine, "Topic", 0, b"message taken");
+    assert_eq!(taken.end, second.log_offset);
+    engine.write().unwrap();
+    let now = view(&engine);
+    kill(engine);
+    assert_eq!(view(&open(&dir)), now);
+}
+
+/// A start that was killed while it removed the files of a queue it does not believe.
+#[test]
+fn a_queue_half_removed_does_not_seem_to_have_expired_messages() {
+    let dir = Dir::new();
+    let engine = open(&dir);
+    fill(&engine, 100);
+    let before = view(&engine);
+    engine.close().unwrap();
+    kill(open(&dir));
+    let queue = dir.path("consumequeue/Topic/1");
+    let count = fs::read_dir(&queue).unwrap().count();
+    assert!(count > 2);
+    let oldest = queue.join("00000000000000000000");
+    let size = fs::metadata(&oldest).unwrap().len() as usize;
+    fs::write(&oldest, vec![0xFF; size]).unwrap();
+    for removed in 0..=count {
+        let copy = dir.copy();
+        let (disk, faults) = FaultyDisk::with_faults();
+        let victim = "consumequeue/Topic/1/".to_string();
+        faults.set(|plan| plan.remove = Some((victim, removed, libc::EIO)));
+        let ended_early = Engine::open(disk, settings(&copy)).is_err();
+        assert_eq!(ended_early, removed < count);
+        assert_eq!(view(&open(&copy)), before, "{removed} removed");
+    }
+}
+
 #[test]
 fn a_disk_without_room_to_reserve_ahead_takes_what_still_fits() {
     let dir = Dir::new();
@@ -183,7 +231,10 @@ fn a_failed_sync_is_never_tried_again() {
         faults.set(|plan| plan.sync = Some(("commitlog".into(), libc::EIO)));
         append(&engine, "Topic", 0, b"second");
         engine.write().unwrap();
-        until("failed", || engine.failure().is_some());
+        until("the sync has ended", || {
+            let now = engine.positions();
+            engine.failure().is_some() || now.flushed == now.written
+        });
         let syncs = faults.log_syncs();
         let text = engine.failure().unwrap();
         assert!(
@@ -248,14 +299,14 @@ fn what_waits_for_its_sync_is_not_shown() {
     until("flushed", || {
         engine.positions().commit == engine.positions().written
     });
-    faults.set(|plan| plan.hold_syncs = true);
+    let held = faults.hold_syncs();
     let second = append(&engine, "Topic", 0, b"second");
     engine.write().unwrap();
     engine.take_arrivals();
     assert_eq!(engine.queue_range("Topic", 0), (0, 1));
     assert_eq!(engine.record_at(second.log_offset as i64).unwrap(), None);
     assert!(engine.take_arrivals().is_empty());
-    faults.set(|plan| plan.hold_syncs = false);
+    drop(held);
     until("flushed", || engine.positions().commit == second.end);
     assert_eq!(engine.queue_range("Topic", 0), (0, 2));
     assert_eq!(engine.take_arrivals().len(), 1);
@@ -277,13 +328,13 @@ fn one_sync_covers_everything_written_before_it() {
     until("flushed", || {
         engine.positions().commit == engine.positions().written
     });
-    faults.set(|plan| plan.hold_syncs = true);
+    let held = faults.hold_syncs();
     let before = faults.log_syncs();
     for _ in 0..20 {
         append(&engine, "Topic", 0, b"x");
         engine.write().unwrap();
     }
-    faults.set(|plan| plan.hold_syncs = false);
+    drop(held);
     until("flushed", || {
         engine.positions().commit == engine.positions().written
     });
@@ -360,9 +411,12 @@ fn a_segment_the_device_failed_at_is_not_tried_again_and_nothing_more_is_taken()
         engine.write().unwrap();
     }
     until("the next segment was tried", || {
-        engine.write().unwrap();
-        engine.failure().is_some()
+        // Each message orders it again, as long as nobody knows of the failure.
+        drop(engine.append("Topic", &message("Topic", 0, b"x", b""), 1));
+        drop(engine.write());
+        engine.failure().is_some() || tries() > 1
     });
+    assert!(engine.failure().is_some());
     let before = view(&engine);
     let text = engine.failure().unwrap();
     assert!(text.contains("00000000000000004096: create"), "{text}");

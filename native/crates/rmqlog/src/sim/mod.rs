@@ -7,6 +7,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+mod directed;
 mod disk;
 mod history;
 mod platter;

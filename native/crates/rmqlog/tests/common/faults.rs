@@ -17,6 +17,8 @@ pub struct Plan {
     pub allocate_max: Option<u64>,
     /// The next sync of a path containing this fails, once.
     pub sync: Option<(String, i32)>,
+    /// Of the files whose path contains this only so many can still be removed, then errors come.
+    pub remove: Option<(String, usize, i32)>,
     /// Syncs of segments wait while this is set.
     pub hold_syncs: bool,
     /// Of a file whose path contains this the device never took the bytes from here to there: zeros
@@ -214,6 +216,16 @@ impl Disk for FaultyDisk {
     }
 
     fn remove_file(&self, path: &Path) -> io::Result<()> {
+        let mut plan = self.faults.plan.lock().unwrap();
+        if let Some((victim, left, errno)) = &mut plan.remove {
+            if path.to_str().unwrap().contains(victim.as_str()) {
+                if *left == 0 {
+                    return Err(io::Error::from_raw_os_error(*errno));
+                }
+                *left -= 1;
+            }
+        }
+        drop(plan);
         RealDisk.remove_file(path)
     }
 
@@ -235,5 +247,23 @@ impl Disk for FaultyDisk {
 
     fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn Held>>> {
         RealDisk.lock(path)
+    }
+}
+
+/// Syncs that wait, see [`Faults::hold_syncs`].
+pub struct HeldSyncs(Arc<Faults>);
+
+impl Drop for HeldSyncs {
+    fn drop(&mut self) {
+        self.0.set(|plan| plan.hold_syncs = false);
+    }
+}
+
+impl Faults {
+    /// Syncs of segments wait until the answer is dropped: also by a test that fails, whose store would
+    /// otherwise wait for them for ever.
+    pub fn hold_syncs(self: &Arc<Self>) -> HeldSyncs {
+        self.set(|plan| plan.hold_syncs = true);
+        HeldSyncs(Arc::clone(self))
     }
 }

@@ -1,0 +1,185 @@
+//! Short runs on the simulated disk, each for one way to break a promise; no seed decides whether it is
+//! met.
+
+use std::time::{Duration, Instant};
+
+use super::disk::{Faults, SimDisk};
+use super::history::{Attempt, TOPICS};
+use super::platter::{Keeps, Op, Platter, Random};
+use super::workload::{message, open};
+use crate::engine::Engine;
+use crate::persist::persist;
+
+const TOPIC: &str = TOPICS[0];
+
+/// What the machine's next run finds on a disk that began empty, if the power fails after `ops`.
+fn after_power_cut(ops: &[Op], keeps: Keeps, random: u64) -> SimDisk {
+    let mut platter = Platter::default();
+    for op in ops {
+        platter.apply(op);
+    }
+    SimDisk::new(platter.after_power_cut(keeps, &mut Random(random)), 1)
+}
+
+/// Writes a message with the key `k<number>`; answers its end in the log.
+fn write(engine: &Engine, number: usize, size: usize) -> u64 {
+    let text = Attempt::properties(&format!("k{number}"));
+    let body = vec![b'x'; size];
+    let message = message(TOPIC, 0, &body, &text);
+    let time = 1_700_000_000_000 + number as i64;
+    let end = engine.append(TOPIC, &message, time).unwrap().end;
+    engine.write().unwrap();
+    engine.state().log.settle();
+    end
+}
+
+/// As `write`, and waits until it is committed.
+fn store(engine: &Engine, number: usize, size: usize) {
+    let end = write(engine, number, size);
+    while engine.positions().commit < end {
+        assert_eq!(engine.failure(), None);
+        std::thread::yield_now();
+    }
+}
+
+fn assert_found(engine: &Engine, numbers: std::ops::Range<usize>, what: &str) {
+    for number in numbers {
+        let key = format!("k{number}");
+        let (records, _, _) = engine.query_key(TOPIC, &key, 64, 0, i64::MAX).unwrap();
+        assert_eq!(records.len(), 1, "{what}: {key}");
+    }
+}
+
+#[test]
+fn a_power_cut_takes_nothing_that_was_acknowledged() {
+    let disk = SimDisk::new(Platter::default(), 0);
+    let engine = open(&disk, true).unwrap();
+    for number in 0..8 {
+        store(&engine, number, 900); // two segments
+        let left = after_power_cut(&disk.ops(), Keeps::Nothing, 0);
+        let again = open(&left, true).unwrap();
+        assert_eq!(again.queue_range(TOPIC, 0), (0, number as i64 + 1));
+        assert_found(&again, 0..number + 1, "after the cut");
+        left.kill();
+    }
+    disk.kill();
+}
+
+/// The kernel shows what the device never took; what the next process makes of it must be true.
+#[test]
+fn what_a_start_shows_after_a_failed_sync_outlives_a_power_cut() {
+    let disk = SimDisk::new(Platter::default(), 0);
+    let engine = open(&disk, true).unwrap();
+    store(&engine, 0, 20);
+    disk.set_faults(Faults {
+        sync: Some(libc::EIO),
+        ..Faults::default()
+    });
+    let end = write(&engine, 1, 20);
+    while engine.failure().is_none() && engine.positions().flushed < end {
+        std::thread::yield_now();
+    }
+    assert!(engine.failure().is_some());
+    let disk = disk.kill();
+    let engine = open(&disk, true).unwrap();
+    let shown = engine.queue_range(TOPIC, 0);
+    assert!(shown.1 >= 1);
+    let left = after_power_cut(&disk.ops(), Keeps::Nothing, 0);
+    let again = open(&left, true).unwrap();
+    assert_eq!(again.queue_range(TOPIC, 0), shown);
+    left.kill();
+    disk.kill();
+}
+
+#[test]
+fn a_dropped_topic_does_not_come_back() {
+    let disk = SimDisk::new(Platter::default(), 0);
+    let engine = open(&disk, true).unwrap();
+    for number in 0..3 {
+        store(&engine, number, 20);
+    }
+    engine.drop_topic(TOPIC).unwrap();
+    let left = after_power_cut(&disk.ops(), Keeps::Nothing, 0);
+    let after_kill = disk.kill();
+    for disk in [after_kill, left] {
+        let again = open(&disk, true).unwrap();
+        assert_eq!(again.queue_ids(TOPIC), [] as [i32; 0]);
+        disk.kill();
+    }
+}
+
+/// A round of the persister, in which a sync is due or not.
+fn persist_round(engine: &Engine, is_due: bool) {
+    let mut progress = engine.shared().progress();
+    let now = Instant::now();
+    let long_ago = now.checked_sub(Duration::from_secs(60)).unwrap_or(now);
+    progress.synced_at = if is_due { long_ago } else { now };
+    persist(engine.shared(), &mut progress, false).unwrap();
+}
+
+/// Power cuts of a young store, whose queues and index were written and never synced: parts of the index
+/// are there, no start may believe them, and what is built in their place must reach the disk.
+#[test]
+fn a_torn_index_is_not_believed_and_the_new_one_stays() {
+    const COUNT: usize = 40; // three index files
+    let disk = SimDisk::new(Platter::default(), 0);
+    let engine = open(&disk, true).unwrap();
+    for number in 0..COUNT {
+        store(&engine, number, 20);
+        if number % 5 == 0 {
+            persist_round(&engine, false);
+        }
+    }
+    persist_round(&engine, false);
+    let ops = disk.ops();
+    disk.kill();
+    for random in 0..20 {
+        let left = after_power_cut(&ops, Keeps::Some(50), random);
+        let again = open(&left, true).unwrap();
+        assert_found(&again, 0..COUNT, &format!("cut {random}"));
+        store(&again, COUNT, 20);
+        again.close().unwrap();
+        let left = left.kill();
+        let again = open(&left, true).unwrap();
+        assert_found(&again, 0..COUNT + 1, &format!("cut {random}, closed"));
+        left.kill();
+    }
+}
+
+/// Every place in a round of the persister where the power could fail.
+#[test]
+fn a_sync_of_queues_and_index_vouches_for_nothing_too_early() {
+    let disk = SimDisk::new(Platter::default(), 0);
+    let engine = open(&disk, true).unwrap();
+    for number in 0..4 {
+        store(&engine, number, 20);
+    }
+    persist_round(&engine, true);
+    for number in 4..11 {
+        store(&engine, number, 20);
+        persist_round(&engine, false);
+    }
+    store(&engine, 11, 20);
+    let before = disk.op_count();
+    persist_round(&engine, true);
+    let ops = disk.ops();
+    disk.kill();
+    assert!(ops.len() > before);
+    for end in before..=ops.len() {
+        for (random, keeps) in [
+            Keeps::Nothing,
+            Keeps::Some(20),
+            Keeps::Some(50),
+            Keeps::Some(80),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            let left = after_power_cut(&ops[..end], keeps, random as u64);
+            let again = open(&left, true).unwrap();
+            assert_eq!(again.queue_range(TOPIC, 0), (0, 12), "operation {end}");
+            assert_found(&again, 0..12, &format!("operation {end}, {keeps:?}"));
+            left.kill();
+        }
+    }
+}

@@ -90,9 +90,9 @@ bench: ## the native load generator against our broker; ARGS="--servers pyromq,a
 
 damage: ROUNDS ?= 5000
 damage: SEED ?= $(shell date +%s)
-damage: ## damages a small store in ROUNDS ways from SEED on, and looks at what is left
-	@echo "$(ROUNDS) rounds from seed $(SEED)"
-	@cd native && RMQLOG_DAMAGE_ROUNDS=$(ROUNDS) RMQLOG_DAMAGE_SEED=$(SEED) cargo test --release -p rmqlog --test damage_campaign -- --nocapture
+damage: ## damages a small store in ROUNDS ways from SEED on, any bit of it; noted in tests/ledger.tsv
+	@tools/setup.sh run
+	@ROUNDS=$(ROUNDS) SEED=$(SEED) python3 tools/damage.py
 
 sim: ## the engine on a simulated disk: RUNS=200000 cut points from SEED on, noted in tests/ledger.tsv
 	@tools/setup.sh run

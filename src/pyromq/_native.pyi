@@ -251,6 +251,12 @@ class StoreRebuild:
 def clear_log_tail(root: Path, segment_size: int, log_offset: int) -> None:
     """Makes the log's bytes from `log_offset` on zero. The caller knows that no record is there."""
 
+def remake_record_crcs(root: Path, segment_size: int, out: Path) -> int:
+    """Makes the checksums of whole records anew in the new directory `out`, synced.
+
+    Of records that pass what can be checked, and of bad ones what was noted. Answers how many.
+    """
+
 def note_newest_index(root: Path, name: int, count: int) -> None:
     """Tells our marker, if there is one, which index file is the newest now."""
 

@@ -67,8 +67,13 @@ def newer(path: Path) -> None:
 
 
 def lasting(root: Path) -> dict[Path, bytes]:
-    """All but the name server's directory, which is another store, and notes on the last stop."""
-    notes = {root / "pyromq" / "dispatch", root / "checkpoint", root / "abort"}
+    """All but the name server's directory, which is another store, and notes the engine made.
+
+    The engine opens and closes before the metadata is looked at: it notes its stop, and makes the
+    checksums of whole records that version 0.1 did not have.
+    """
+    own = root / "pyromq"
+    notes = {own / "dispatch", root / "checkpoint", root / "abort", *own.glob("crc/*")}
     return {
         path: path.read_bytes()
         for path in root.rglob("*")

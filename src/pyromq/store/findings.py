@@ -52,6 +52,7 @@ class _Kind(NamedTuple):
 
 
 _REBUILT: Final = "repair: made anew from the log"
+_CRCS: Final = "repair: made anew; what is known of bad records is kept"
 _MOVED: Final = "repair: moved aside"
 _NOTHING: Final = "nothing"
 _QUEUE: Final = _Kind(Severity.DERIVED, _NOTHING, _REBUILT)
@@ -109,6 +110,16 @@ KINDS: Final[dict[str, _Kind]] = {
     "index-slots-newest": _QUEUE,
     "index-wrong": _QUEUE,
     "index-behind": _QUEUE,
+    "crc-damaged": _Kind(
+        Severity.DERIVED, "checksums of whole records: their bodies still have one", _CRCS
+    ),
+    "crc-digest": _Kind(
+        Severity.DERIVED, "how it can be known that no checksum was changed", _CRCS
+    ),
+    "crc-stray": _Kind(Severity.DERIVED, _NOTHING, _MOVED),
+    "crc-missing": _Kind(
+        Severity.NOTE, _NOTHING, "repair: made from records as they are now, if they seem whole"
+    ),
     "unclean-stop": _Kind(Severity.NOTE, _NOTHING, "the next start completes queues and index"),
     "checkpoint": _Kind(
         Severity.DERIVED,

@@ -19,6 +19,7 @@ from pyromq._native import (
     StoreRecords,
     clear_log_tail,
     note_newest_index,
+    remake_record_crcs,
 )
 from pyromq.store.engine import StoreSettings
 
@@ -79,4 +80,5 @@ __all__ = [
     "clear_log_tail",
     "note_newest_index",
     "open_store",
+    "remake_record_crcs",
 ]

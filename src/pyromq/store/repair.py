@@ -22,12 +22,18 @@ from pyromq.store.files import Files, replace_file
 from pyromq.store.findings import Finding, Severity
 from pyromq.store.journal import begin_generation
 from pyromq.store.metadata import FOLDER
-from pyromq.store.native import StoreRebuild, clear_log_tail, note_newest_index
+from pyromq.store.native import (
+    StoreRebuild,
+    clear_log_tail,
+    note_newest_index,
+    remake_record_crcs,
+)
 from pyromq.store.projection import BROKER_FILES, NAMESRV_FILES
 
 CONFIRM_OURS: Final = -1
 """What our checkpoints have as confirmPhyOffset, see checkpoint.rs."""
-MOVED_KINDS: Final = ("stray-file", "config-unreadable", "marker", "queue-notes")
+MOVED_KINDS: Final = ("stray-file", "config-unreadable", "marker", "queue-notes", "crc-stray")
+CRC_KINDS: Final = ("crc-damaged", "crc-digest", "crc-missing")
 COPY_SIZE: Final = 1 << 20
 
 
@@ -83,6 +89,8 @@ class Repair:
             elif finding.kind == "checkpoint":
                 self._add(f"replace {path}", partial(self._replace_checkpoint, path))
         self._plan_derived(findings)
+        if any(f.kind in CRC_KINDS for f in self._report.findings):
+            self._add("make anew: checksums of whole records", partial(self._remake_crcs, size))
         self._plan_metadata(findings)
 
     def _add(self, text: str, act: Callable[[], None]) -> None:
@@ -199,6 +207,15 @@ class Repair:
         for directory, _, _ in os.walk(self._fresh, topdown=False):
             Path(directory).rmdir()
         self._files.sync_directory(self._root / FOLDER)
+
+    def _remake_crcs(self, segment_size: int) -> None:
+        fresh = self._root / FOLDER / f"crc-{self.stamp}"
+        remake_record_crcs(self._root, segment_size, fresh)
+        old = self._root / FOLDER / "crc"
+        if old.exists():
+            self._set_aside(old)
+        fresh.rename(old)
+        self._files.sync_directory(old.parent)
 
     def _put_in_place(self, name: Path) -> None:
         old, fresh = self._root / name, self._fresh / name

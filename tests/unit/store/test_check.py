@@ -267,9 +267,38 @@ def torn_tail(root: Path) -> str:
     return "torn-tail"
 
 
+def crc_file(root: Path) -> Path:
+    return root / "pyromq" / "crc" / f"{0:020}"
+
+
+def flip_checksum(root: Path) -> str:
+    flip(crc_file(root), 4096 + 12 * 5 + 6)
+    return "crc-damaged"
+
+
+def cut_checksums(root: Path) -> str:
+    with crc_file(root).open("r+b") as file:
+        file.truncate(4096 + 12 * 5)
+    return "crc-digest"
+
+
+def flip_seal(root: Path) -> str:
+    flip(crc_file(root), 64 + 50)
+    return "crc-digest"
+
+
+def add_checksums(root: Path) -> str:
+    shutil.copy(crc_file(root), crc_file(root).with_name(f"{99 << 16:020}"))
+    return "crc-stray"
+
+
 DERIVED: list[Callable[[Path], str]] = [
     cut_queue_file,
     flip_unit,
+    flip_checksum,
+    cut_checksums,
+    flip_seal,
+    add_checksums,
     flip_tag,
     remove_queue,
     remove_queue_file,
@@ -412,15 +441,15 @@ def test_a_bad_record_is_named_with_what_apache_would_cut(
 def test_every_bad_place_is_found_whatever_byte_is_hit(
     root: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """Size, magic, checksum, positions, lengths, the last record of a segment, the first of one."""
+    """Sizes, checksum, positions, times, hosts, properties; a segment's last and first record."""
     log = records_of_log(root)
     segment = 64 << 10
     last = max(n for n, (at, _) in enumerate(log) if at < segment)
     chosen = {10: 0, 30: 2, 50: 5, 70: 9, 90: 33, last: 6, last + 1: 0}
+    chosen |= {110: 12, 120: 45, 130: 53, 140: 58, 150: log[150][1] - 2}
     for number, byte in chosen.items():
         at = log[number][0]
         flip(log_file(root, at // segment), at % segment + byte)
-    flip(log_file(root, 0), log[110][0] + 12)  # the queue id: nothing in the record checks it
     code, said, _ = command(capfd, "check", root)
     assert code == 1
     bad = [one for one in findings(said) if one["kind"] == "bad-record"]
@@ -428,10 +457,7 @@ def test_every_bad_place_is_found_whatever_byte_is_hit(
         (f"{log[n][0] // segment * segment:020}", log[n][0] % segment, log[n][1])
         for n in sorted(chosen)
     ]
-    assert [one["kind"] for one in findings(said) if one["kind"] != "bad-record"] == [
-        "queue-wrong",  # the message seems to be in another queue
-        "queue-missing",  # this one
-    ]
+    assert [one["kind"] for one in findings(said) if one["kind"] != "bad-record"] == []
 
 
 def test_queues_are_made_anew_around_a_bad_record(

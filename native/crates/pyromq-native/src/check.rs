@@ -8,6 +8,7 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
 use rmqlog::check_store::{self, RecordWalk, Report};
+use rmqlog::crc_check;
 use rmqlog::disk::{ReadOnlyDisk, RealDisk};
 use rmqlog::rebuild::{self, Rebuild};
 use rmqlog::Settings;
@@ -275,6 +276,18 @@ pub fn clear_log_tail(
 ) -> PyResult<()> {
     let dir = root.join("commitlog");
     py.detach(|| check_store::clear_tail(&RealDisk, &dir, segment_size, log_offset))
+        .map_err(|error| translate(py, error))
+}
+
+/// Makes the checksums of all records in a new directory; answers how many there are.
+#[pyfunction]
+pub fn remake_record_crcs(
+    py: Python<'_>,
+    root: PathBuf,
+    segment_size: u64,
+    out: PathBuf,
+) -> PyResult<u64> {
+    py.detach(|| crc_check::rebuild(Arc::new(RealDisk), &root, segment_size, &out))
         .map_err(|error| translate(py, error))
 }
 

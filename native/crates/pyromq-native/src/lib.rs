@@ -28,7 +28,10 @@ mod _native {
     #[pymodule_export]
     use super::build_profile;
     #[pymodule_export]
-    use super::check::{clear_log_tail, note_newest_index, StoreCheck, StoreRebuild, StoreRecords};
+    use super::check::{
+        clear_log_tail, note_newest_index, remake_record_crcs, StoreCheck, StoreRebuild,
+        StoreRecords,
+    };
     #[pymodule_export]
     use super::engine::LogEngine;
     #[cfg(feature = "failpoints")]

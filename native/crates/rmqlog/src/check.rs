@@ -9,9 +9,11 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::crc_file::{record_crc, CrcReader};
 use crate::disk::{Disk, DiskFile};
 use crate::error::{failed, failed_at, Result};
 use crate::record::{self, Found, Record};
+use crate::scan::why_differs;
 use crate::segment::base_of;
 
 /// Bytes read at once.
@@ -73,6 +75,8 @@ pub fn is_within(regions: &[Region], log_offset: u64) -> bool {
 pub struct Counted {
     pub records: u64,
     pub record_bytes: u64,
+    /// Records of which only the body has a checksum.
+    pub unguarded: u64,
     /// Valid records behind the first bad place, which Apache would cut off with it.
     pub records_behind: u64,
     pub bytes_behind: u64,
@@ -99,6 +103,7 @@ pub struct LogWalk {
     pub regions: Vec<Region>,
     pub counted: Counted,
     pub findings: Vec<Finding>,
+    crcs: CrcReader,
     /// Bad up to the end of its segment: damage if a record follows, else the end of the log.
     open_end: Option<Search>,
     search: Option<Search>,
@@ -137,7 +142,9 @@ impl LogWalk {
         }
         let segment_size = common_size(&segments).unwrap_or(configured_size).max(1024);
         let min = segments.first().map_or(0, |first| first.base);
+        let crcs = survey_crcs(&disk, &dir, &segments, segment_size)?;
         let mut walk = LogWalk {
+            crcs,
             disk,
             dir,
             segments,
@@ -199,6 +206,11 @@ impl LogWalk {
     /// Bytes there are to look at.
     pub fn size(&self) -> u64 {
         self.segments.iter().map(|segment| segment.len).sum()
+    }
+
+    /// Another reader of the log's checksums.
+    pub fn crc_reader(&self) -> Result<CrcReader> {
+        survey_crcs(&self.disk, &self.dir, &self.segments, self.segment_size)
     }
 
     /// Bytes looked at so far.
@@ -316,13 +328,26 @@ impl LogWalk {
             let room = self.room();
             let from = (self.position - self.buffer_at) as usize;
             let known = self.buffer.get(from..).unwrap_or_default();
-            match record::parse(known, self.position, room, true) {
+            let base = self.segments[self.current].base;
+            // Where the whole record's checksum is known, the body's need not be looked at.
+            let crc = if known.is_empty() {
+                None
+            } else {
+                self.crcs.expected(base, self.position)
+            };
+            match record::parse(known, self.position, room, crc.is_none()) {
+                Found::Record(found) if crc.is_some_and(|crc| crc != record_crc(found.bytes)) => {
+                    let reason = why_differs(found.bytes, self.position, room);
+                    self.start_search(reason);
+                    return Ok(());
+                }
                 Found::Record(found) => {
                     close_region(&mut self.open_end, &mut self.regions, self.position);
                     let size = found.size;
                     let counted = &mut self.counted;
                     counted.records += 1;
                     counted.record_bytes += size as u64;
+                    counted.unguarded += u64::from(crc.is_none());
                     if !self.regions.is_empty() {
                         counted.records_behind += 1;
                         counted.bytes_behind += size as u64;
@@ -440,11 +465,12 @@ impl LogWalk {
         });
     }
 
-    fn is_valid(&self, log_offset: u64) -> bool {
+    fn is_valid(&mut self, log_offset: u64) -> bool {
         let segment = &self.segments[self.current];
         let Some(file) = &self.file else {
             return false;
         };
+        let crc = self.crcs.expected(segment.base, log_offset);
         let room = (segment.base + self.segment_size).saturating_sub(log_offset);
         let mut bytes = vec![0u8; record::RECORD_SIZE_MIN];
         loop {
@@ -453,8 +479,11 @@ impl LogWalk {
                 return false;
             };
             bytes.truncate(got);
-            match record::parse(&bytes, log_offset, room, true) {
-                Found::Record(_) | Found::Blank => return true,
+            match record::parse(&bytes, log_offset, room, crc.is_none()) {
+                Found::Record(found) => {
+                    return crc.is_none_or(|crc| crc == record_crc(found.bytes));
+                }
+                Found::Blank => return true,
                 Found::Partial(size) if size > got && size <= RECORD_SIZE_MAX && got > 0 => {
                     if (at + size as u64) > segment.len {
                         return false;
@@ -465,6 +494,38 @@ impl LogWalk {
             }
         }
     }
+}
+
+fn survey_crcs(
+    disk: &Arc<dyn Disk>,
+    dir: &Path,
+    segments: &[SegmentFile],
+    segment_size: u64,
+) -> Result<CrcReader> {
+    let read = |log_offset, size| read_of(&**disk, segments, segment_size, log_offset, size);
+    let root = dir.parent().unwrap_or(dir);
+    CrcReader::survey(Arc::clone(disk), root, segment_size, &read)
+}
+
+/// Bytes at a log position, as many as there are; what cannot be read is not there.
+fn read_of(
+    disk: &dyn Disk,
+    segments: &[SegmentFile],
+    segment_size: u64,
+    log_offset: u64,
+    size: usize,
+) -> Result<Vec<u8>> {
+    let is_in = |segment: &&SegmentFile| {
+        segment.base <= log_offset && log_offset < segment.base + segment_size
+    };
+    let Some(segment) = segments.iter().find(is_in) else {
+        return Ok(Vec::new());
+    };
+    let mut bytes = vec![0u8; size];
+    let read = |file: Arc<dyn DiskFile>| file.read_at(&mut bytes, log_offset - segment.base);
+    let got = disk.open(&segment.path).and_then(read).unwrap_or(0);
+    bytes.truncate(got);
+    Ok(bytes)
 }
 
 /// Reads block by block what cannot be read at once; unreadable blocks count as zeros.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::check::{Finding, LogWalk, Region, Sink};
 use crate::check_index::IndexCheck;
 use crate::check_queues::{Lost, QueueCheck};
+use crate::crc_check;
 use crate::disk::Disk;
 use crate::error::{failed_at, Result};
 use crate::index_format::Shape;
@@ -32,6 +33,7 @@ pub(crate) fn shape_of(settings: &Settings) -> Shape {
 /// Everything the engine's files say, compared. `step` until `is_at_end`, then `finish`.
 pub struct StoreCheck {
     walk: LogWalk,
+    disk: Arc<dyn Disk>,
     root: PathBuf,
     parts: Parts,
     known: Vec<(String, i32)>,
@@ -110,6 +112,7 @@ impl StoreCheck {
         };
         Ok(StoreCheck {
             walk,
+            disk,
             root,
             parts,
             known,
@@ -141,6 +144,12 @@ impl StoreCheck {
             findings.append(&mut index.findings);
         }
         let counted = &self.walk.counted;
+        findings.extend(crc_check::check(
+            &*self.disk,
+            &self.root,
+            &self.walk.segments,
+            counted.unguarded,
+        )?);
         Ok(Report {
             findings,
             lost: std::mem::take(&mut queues.lost),

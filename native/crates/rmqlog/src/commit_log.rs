@@ -9,10 +9,14 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::crc_file::record_crc;
+use crate::crc_log::{CrcLog, CrcPen};
+use crate::damage::Hole;
 use crate::disk::{Disk, DiskFile};
 use crate::error::{failed, failed_at, is_full, Result, StoreError};
 use crate::file_cache::{FileCache, FileKey};
 use crate::record::{encode_blank, BLANK_SIZE};
+use crate::scan::LogFiles;
 use crate::segment::{file_name, make, SegmentMaker};
 
 /// Bytes one turn may collect before it is written.
@@ -44,6 +48,8 @@ struct Piece {
 pub struct Turn {
     bytes: Vec<u8>,
     pieces: Vec<Piece>,
+    /// Each record's log position and the checksum of all of it.
+    crcs: Vec<(u64, u32)>,
     /// Log position behind its last byte, once it is handed out.
     end: u64,
 }
@@ -75,6 +81,7 @@ pub struct Pen {
     /// The segment written last, and the position up to which disk space is known to be reserved in it.
     reserved: (u64, u64),
     leftovers: Vec<Leftover>,
+    crcs: Box<CrcPen>,
 }
 
 pub struct CommitLog {
@@ -94,6 +101,7 @@ pub struct CommitLog {
     handed_size: usize,
     /// Memory of the turn written last, for the one after the next.
     spare: Vec<u8>,
+    crcs: CrcLog,
 }
 
 impl CommitLog {
@@ -108,6 +116,8 @@ impl CommitLog {
     ) -> Result<CommitLog> {
         let maker = SegmentMaker::start(Arc::clone(&disk), dir.clone(), segment_size)
             .map_err(|error| failed("start the segment maker", &dir, &error))?;
+        let root = dir.parent().unwrap_or(&dir);
+        let crcs = CrcLog::open(Arc::clone(&disk), root, segment_size, end);
         let pen = Pen {
             dir: dir.clone(),
             segment_size,
@@ -115,6 +125,7 @@ impl CommitLog {
             reserve_now: reserve_ahead,
             reserved: (0, 0),
             leftovers: Vec::new(),
+            crcs: Box::new(CrcPen::new(Arc::clone(&disk), root, segment_size)),
         };
         let mut log = CommitLog {
             disk,
@@ -129,6 +140,7 @@ impl CommitLog {
             turn: Turn::default(),
             handed_size: 0,
             spare: Vec::new(),
+            crcs,
         };
         let base = log.base_of(end);
         if log.disk.exists(&log.path_of(base)) {
@@ -154,6 +166,7 @@ impl CommitLog {
     pub fn leave_oldest(&mut self, cache: &mut FileCache) -> PathBuf {
         let path = self.path_of(self.min);
         cache.forget(FileKey::Segment(self.min));
+        self.crcs.forget(self.min);
         self.min += self.segment_size;
         path
     }
@@ -279,6 +292,9 @@ impl CommitLog {
     }
 
     pub fn added(&mut self, size: usize) {
+        let from = self.turn.bytes.len().saturating_sub(size);
+        let crc = record_crc(&self.turn.bytes[from..]);
+        self.turn.crcs.push((self.appended, crc));
         self.appended += size as u64;
     }
 
@@ -306,7 +322,8 @@ impl CommitLog {
     }
 
     /// The turn is in the files.
-    pub fn wrote(&mut self, pen: Pen, turn: Turn) {
+    pub fn wrote(&mut self, mut pen: Pen, turn: Turn) {
+        self.crcs.wrote(pen.crcs.take_written());
         self.written = turn.end;
         self.return_pen(pen, turn.bytes);
         self.order_next();
@@ -316,6 +333,7 @@ impl CommitLog {
     pub fn take_back(&mut self, pen: Pen, turn: Turn) {
         self.turn.pieces.clear();
         self.turn.bytes.clear();
+        self.turn.crcs.clear();
         self.fall_back(&turn.pieces);
         self.return_pen(pen, turn.bytes);
     }
@@ -333,6 +351,7 @@ impl CommitLog {
     pub fn discard(&mut self) {
         let pieces = std::mem::take(&mut self.turn.pieces);
         self.turn.bytes.clear();
+        self.turn.crcs.clear();
         self.fall_back(&pieces);
     }
 
@@ -361,6 +380,8 @@ impl Pen {
         if answer.is_err() {
             // Best done at once; if the disk refuses, the next write tries again before its own.
             drop(self.clear_leftovers());
+        } else {
+            self.crcs.write(&turn.crcs);
         }
         answer.map(|()| touched)
     }
@@ -521,6 +542,19 @@ impl CommitLog {
             .map_err(|error| failed("open", &path, &error))?;
         cache.put(FileKey::Segment(base), Arc::clone(&file));
         Ok(file)
+    }
+
+    /// The checksums of whole records.
+    pub fn crcs(&mut self) -> &mut CrcLog {
+        &mut self.crcs
+    }
+
+    /// Makes checksums for records at the log's end that have none; see [`CrcPen::adopt`].
+    pub fn adopt_crcs(&mut self, files: &LogFiles, holes: &[Hole]) {
+        if let Some(pen) = &mut self.pen {
+            pen.crcs.adopt(files, self.written, holes);
+            self.crcs.wrote(pen.crcs.take_written());
+        }
     }
 
     pub fn dir(&self) -> &Path {

@@ -150,7 +150,8 @@ impl Damage {
         }
     }
 
-    fn tell(&mut self, text: impl FnOnce() -> String) {
+    /// Keeps a sentence for whoever asks for news.
+    pub fn tell(&mut self, text: impl FnOnce() -> String) {
         if self.news.len() < NEWS_MAX {
             self.news.push(text());
         }

@@ -14,6 +14,7 @@ use std::time::Duration;
 use crate::checkpoint::{Checkpoint, CONFIRM_OURS};
 use crate::commit_log::CommitLog;
 use crate::consume_queue::QueueTable;
+use crate::crc_log::settle;
 use crate::damage::{self, Damage, Hole};
 use crate::disk::{Disk, Held};
 use crate::engine::Shared;
@@ -69,7 +70,12 @@ pub fn open(disk: Arc<dyn Disk>, settings: Settings, event: &Arc<Event>) -> Resu
     let mut cache = FileCache::default();
     let failure_note = FailureNote::new(Arc::clone(&disk), &root);
     let had_failed = failure_note.is_there();
-    let survey = match survey_from_device(&disk, &settings, &mut cache, had_failed && !mutant!("lost_pages_believed")) {
+    let survey = match survey_from_device(
+        &disk,
+        &settings,
+        &mut cache,
+        had_failed && !mutant!("lost_pages_believed"),
+    ) {
         Ok(survey) => survey,
         Err(error) => {
             if lock.is_new() {
@@ -83,6 +89,7 @@ pub fn open(disk: Arc<dyn Disk>, settings: Settings, event: &Arc<Event>) -> Resu
     lock.write_text(LOCK_TEXT)
         .map_err(|error| failed("write", &path, &error))?;
     note_holes(&*disk, &survey, &root)?;
+    settle(&*disk, &root, &survey.files, survey.end)?;
     begin(&*disk, &survey, &root)?;
     clear_log_end(&*disk, &survey)?;
     if let Err(error) = sync_log(&survey) {
@@ -345,6 +352,7 @@ fn build(
     for &number in &rebuild.begin_lost {
         state.queues.skip_lost(&mut state.cache, number)?;
     }
+    state.log.adopt_crcs(&files, &survey.holes);
     state.queues.take_arrivals();
     state.marked_from = progress.marked_from();
     drop(guard);

@@ -91,6 +91,7 @@ impl Pace {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
 
     const QUICK: Duration = Duration::from_micros(30);

@@ -13,6 +13,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crate::checkpoint::Checkpoint;
+use crate::crc_log::seal;
 use crate::disk::DiskFile;
 use crate::engine::Shared;
 use crate::error::{failed, failed_at, Result, StoreError};
@@ -269,6 +270,7 @@ fn write_out(
         }
         (candidate, dirty)
     };
+    seal_full(shared, progress);
     let written = write_queues(shared, progress, &dirty);
     if written.is_err() {
         let mut state = shared.state();
@@ -291,6 +293,25 @@ fn write_out(
         state.index.sealed_timestamp_ms()
     };
     Ok(Some(candidate))
+}
+
+/// Seals the checksums of segments that became full, and has what was written of them synced with the rest.
+fn seal_full(shared: &Shared, progress: &mut Progress) {
+    let (full, touched, dir, segment_size) = {
+        let mut state = shared.state();
+        let size = state.log.segment_size();
+        let crcs = state.log.crcs();
+        let dir = crcs.dir().to_path_buf();
+        (crcs.take_full(), crcs.take_touched(), dir, size)
+    };
+    for (path, file) in touched {
+        progress.touch(&path, &file);
+    }
+    for base in full {
+        if let Some((path, file)) = seal(&*shared.disk, &dir, base, segment_size) {
+            progress.touch(&path, &file);
+        }
+    }
 }
 
 /// Writes all units and entries there are, without noting it: a long rebuild frees memory.
@@ -385,7 +406,7 @@ fn sync_files(shared: &Shared, progress: &mut Progress) -> Result<()> {
             .map_err(|error| failed("sync", path, &error))?;
     }
     if progress.has_inherited {
-        for name in ["consumequeue", "index"] {
+        for name in ["consumequeue", "index", "pyromq/crc"] {
             sync_tree(shared, &shared.settings.root.join(name))?;
         }
         sync_dir(shared, &shared.settings.root)?;

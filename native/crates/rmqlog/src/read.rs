@@ -8,11 +8,13 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use crate::commit_log::CommitLog;
+use crate::crc_file::record_crc;
 use crate::engine::Engine;
 use crate::error::Result;
 use crate::file_cache::FileCache;
 use crate::queue_unit::{Unit, UNIT_SIZE};
 use crate::record::{self, Found};
+use crate::scan::why_differs;
 use crate::state::State;
 
 /// Queue bytes one read may scan for matches (Apache's `maxFilterMessageSize`).
@@ -303,14 +305,20 @@ impl State {
         if log_offset < self.log.min() || readable < record::RECORD_SIZE_MIN {
             return Ok(None);
         }
-        let State { log, cache, .. } = self;
+        let State {
+            log, cache, damage, ..
+        } = self;
+        let crc = log.crcs().expected(log_offset);
         let mut bytes = vec![0u8; record::RECORD_SIZE_MIN];
         let got = log.read_some(cache, &mut bytes, log_offset)?;
         bytes.truncate(got);
-        loop {
-            match record::parse(&bytes, log_offset, room, true) {
+        let reason = loop {
+            match record::parse(&bytes, log_offset, room, crc.is_none()) {
                 Found::Record(found) => {
                     let size = found.size;
+                    if crc.is_some_and(|crc| crc != record_crc(found.bytes)) {
+                        break why_differs(found.bytes, log_offset, room);
+                    }
                     bytes.truncate(size);
                     return Ok(Some(bytes));
                 }
@@ -319,12 +327,24 @@ impl State {
                     let got = log.read_some(cache, &mut bytes, log_offset)?;
                     bytes.truncate(got);
                     if got < size {
-                        return Ok(None);
+                        break "the file ends within a record";
                     }
                 }
-                _ => return Ok(None),
+                Found::Bad(reason) => break reason,
+                _ => break "no such record",
             }
+        };
+        // A position that somebody asks for may be none; where a checksum is noted there was a record.
+        if crc.is_some() {
+            damage.found(log_offset, || {
+                format!(
+                    "{}: byte {}: {reason}: the message there is damaged and not given out",
+                    log.path_of(log_offset).display(),
+                    log_offset - log.base_of(log_offset)
+                )
+            });
         }
+        Ok(None)
     }
 
     /// Store time of a queue's message; `None` for a blank unit and where no such record is.
@@ -350,6 +370,11 @@ impl State {
         let is_record = record::is_head(&prefix[..got], unit.log_offset)
             && prefix[0..4] == unit.size.to_be_bytes()
             && prefix[20..28] == queue_offset.to_be_bytes();
+        if is_record && log.crcs().expected(unit.log_offset).is_some() {
+            // The time may be what is damaged.
+            let record = self.record_at(unit.log_offset)?;
+            return Ok(record.and_then(|record| record::store_timestamp(&record)));
+        }
         Ok(record::store_timestamp(&prefix).filter(|_| is_record))
     }
 
@@ -426,14 +451,16 @@ impl State {
 
 /// Why what was read is not the record its queue speaks of, if so.
 fn problem(
-    log: &CommitLog,
+    log: &mut CommitLog,
     plan: &ReadPlan,
     planned: &Planned,
     bytes: &[u8],
 ) -> Option<&'static str> {
     let log_offset = planned.log_offset;
     let room = log.base_of(log_offset) + log.segment_size() - log_offset;
-    let found = match record::parse(bytes, log_offset, room, true) {
+    // Where the whole record's checksum is known, the body's need not be looked at.
+    let crc = log.crcs().expected(log_offset);
+    let found = match record::parse(bytes, log_offset, room, crc.is_none()) {
         Found::Record(found) => found,
         Found::Bad(reason) => return Some(reason),
         Found::Blank | Found::Partial(_) => return Some("no such record"),
@@ -441,6 +468,9 @@ fn problem(
     let topic = plan.topic.as_deref().unwrap_or_default();
     if found.size != bytes.len() {
         return Some("total size differs from its queue's");
+    }
+    if crc.is_some_and(|crc| crc != record_crc(bytes)) {
+        return Some(why_differs(bytes, log_offset, room));
     }
     // Apache's light queues point to records of another topic.
     let is_own = found.topic == topic.as_bytes()

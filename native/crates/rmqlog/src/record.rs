@@ -140,6 +140,8 @@ pub struct Record<'a> {
     pub body: &'a [u8],
     pub topic: &'a [u8],
     pub properties: &'a [u8],
+    /// All of it.
+    pub bytes: &'a [u8],
 }
 
 impl Record<'_> {
@@ -269,6 +271,7 @@ pub fn parse(bytes: &[u8], log_offset: u64, room: u64, check_body: bool) -> Foun
         body,
         topic: &bytes[topic_at..properties_size_at],
         properties: &bytes[properties_at..],
+        bytes,
     })
 }
 

@@ -15,6 +15,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use crate::crc_file::dir_of;
 use crate::disk::Disk;
 use crate::engine::{Engine, Shared};
 use crate::error::{failed, Result};
@@ -220,6 +221,12 @@ fn serve(removals: &Removals, shared: &Shared) {
 
 fn remove_segment_file(shared: &Shared, path: &Path) -> Result<()> {
     remove_if_there(&*shared.disk, path)?;
+    // One that a stop leaves behind is removed by the next start.
+    let crcs = dir_of(&shared.settings.root);
+    remove_if_there(
+        &*shared.disk,
+        &crcs.join(path.file_name().unwrap_or_default()),
+    )?;
     let dir = path.parent().unwrap_or(path);
     shared
         .disk

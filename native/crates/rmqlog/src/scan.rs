@@ -3,8 +3,9 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
+use crate::crc_file::{record_crc, CrcReader};
 use crate::damage::{hole_at, Hole};
 use crate::disk::{Disk, DiskFile};
 use crate::error::{failed, failed_at, Result, StoreError};
@@ -16,6 +17,8 @@ const BUFFER_SIZE: usize = 1 << 20;
 /// The least that a disk writes as a whole.
 const SECTOR_SIZE: u64 = 512;
 
+/// Said of a record that is as Apache wants it and yet not as it was written.
+const CRC_DIFFERS: &str = "the whole record's checksum differs";
 /// What every refusal to open ends with.
 pub const WAY_OUT: &str = "Nothing was changed. `pyromq store repair DIR` shows what can be done";
 
@@ -33,6 +36,7 @@ pub struct LogFiles {
     pub empty_last: Option<PathBuf>,
     /// Where each segment begins that is there, and the length of its file.
     segments: BTreeMap<u64, u64>,
+    crcs: Option<Mutex<CrcReader>>,
 }
 
 impl LogFiles {
@@ -44,6 +48,22 @@ impl LogFiles {
 
     /// The same of a log of which is known that it once reached to `known_end`.
     pub fn list_known(
+        disk: Arc<dyn Disk>,
+        dir: PathBuf,
+        configured_size: u64,
+        known_end: u64,
+    ) -> Result<LogFiles> {
+        let mut files = LogFiles::list_segments(disk, dir, configured_size, known_end)?;
+        if let Some(root) = files.dir.parent() {
+            let read = |log_offset, size| files.read(log_offset, size);
+            let (disk, size) = (Arc::clone(&files.disk), files.segment_size);
+            let crcs = CrcReader::survey(disk, root, size, &read)?;
+            files.crcs = Some(Mutex::new(crcs));
+        }
+        Ok(files)
+    }
+
+    fn list_segments(
         disk: Arc<dyn Disk>,
         dir: PathBuf,
         configured_size: u64,
@@ -73,6 +93,7 @@ impl LogFiles {
                 max: 0,
                 empty_last,
                 segments,
+                crcs: None,
             });
         };
         let Some(segment_size) = common_size(&segments, configured_size, known_end) else {
@@ -97,6 +118,26 @@ impl LogFiles {
             max,
             empty_last,
             segments,
+            crcs: None,
+        })
+    }
+
+    /// The checksum of the whole record at a position, if one is noted and to be believed.
+    pub fn crc_of(&self, log_offset: u64) -> Option<u32> {
+        let mut crcs = self
+            .crcs
+            .as_ref()?
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        crcs.expected(self.base_of(log_offset), log_offset)
+    }
+
+    /// Notes of records from here on are not to be believed.
+    pub fn trusted_crcs_to(&self) -> u64 {
+        self.crcs.as_ref().map_or(u64::MAX, |crcs| {
+            crcs.lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .trusted_to()
         })
     }
 
@@ -158,6 +199,14 @@ impl LogFiles {
         let bytes = self.read(log_offset, record::STORE_TIME_PREFIX)?;
         let is_record = record::is_head(&bytes, log_offset);
         Ok(is_record.then_some(bytes))
+    }
+}
+
+/// What to say of a record whose whole checksum differs: it may be more exact to say that its body does.
+pub fn why_differs(record: &[u8], log_offset: u64, room: u64) -> &'static str {
+    match record::parse(record, log_offset, room, true) {
+        Found::Bad(reason) => reason,
+        _ => CRC_DIFFERS,
     }
 }
 
@@ -290,6 +339,14 @@ impl<'a> Scanner<'a> {
         std::mem::take(&mut self.found_holes)
     }
 
+    /// A walk over everything but `holes` that checks every record again, and stops at the first bad one.
+    pub fn whole(files: &'a LogFiles, from: u64, end: u64, holes: &'a [Hole]) -> Scanner<'a> {
+        Scanner {
+            known_holes: holes,
+            ..Scanner::new(files, from, end, true)
+        }
+    }
+
     fn go_to(&mut self, log_offset: u64) {
         self.position = log_offset;
         self.buffer.clear();
@@ -383,8 +440,18 @@ impl<'a> Scanner<'a> {
             let room = base + self.files.segment_size - self.position;
             let from = (self.position - self.buffer_at) as usize;
             let known = self.buffer.get(from..).unwrap_or_default();
-            match record::parse(known, self.position, room, self.check_bodies) {
+            // Where the whole record's checksum is known, the body's need not be looked at.
+            let crc = if self.check_bodies && !known.is_empty() {
+                self.files.crc_of(self.position)
+            } else {
+                None
+            };
+            let check_body = self.check_bodies && crc.is_none();
+            match record::parse(known, self.position, room, check_body) {
                 Found::Record(found) => {
+                    if crc.is_some_and(|crc| crc != record_crc(found.bytes)) {
+                        return Ok(Some(why_differs(found.bytes, self.position, room)));
+                    }
                     let is_doubted = hole_at(self.doubted, self.position).is_some();
                     let is_unsafe = is_doubted || self.position >= self.unsynced_from;
                     let ends_in_zero = is_unsafe && found.properties.last() == Some(&0);
@@ -499,9 +566,12 @@ fn magic_places(bytes: &[u8]) -> impl Iterator<Item = usize> + '_ {
 fn is_valid_record(files: &LogFiles, log_offset: u64) -> Result<bool> {
     let room = files.base_of(log_offset) + files.segment_size - log_offset;
     let mut bytes = files.read(log_offset, record::RECORD_SIZE_MIN)?;
+    let crc = files.crc_of(log_offset);
     loop {
-        match record::parse(&bytes, log_offset, room, true) {
-            Found::Record(_) => return Ok(true),
+        match record::parse(&bytes, log_offset, room, crc.is_none()) {
+            Found::Record(found) => {
+                return Ok(crc.is_none_or(|crc| crc == record_crc(found.bytes)));
+            }
             Found::Partial(size) if size > bytes.len() => {
                 let more = files.read(log_offset, size)?;
                 if more.len() < size {

@@ -445,6 +445,9 @@ impl State {
         match outcome.result {
             Ok(touched) => {
                 self.log.wrote(outcome.pen, outcome.turn);
+                if let Some(text) = self.log.crcs().take_news() {
+                    self.damage.tell(|| text);
+                }
                 let written = self.log.written();
                 self.pending_written = self.pending_handed;
                 self.flusher.wrote(touched, written, settings.sync_flush);
@@ -589,6 +592,7 @@ impl State {
     pub fn take_created(&mut self) -> Vec<PathBuf> {
         let mut created = self.queues.take_created();
         created.extend(self.index.take_created());
+        created.extend(self.log.crcs().take_created());
         created
     }
 

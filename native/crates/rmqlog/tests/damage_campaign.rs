@@ -27,8 +27,8 @@ fn number_of(name: &str, otherwise: u64) -> u64 {
     value.map_or(otherwise, |value| value.parse().unwrap())
 }
 
-/// Whether the bytes differ at most where no checksum and no other knowledge tells what was there: flags,
-/// times, hosts, counts and properties.
+/// Whether the bytes differ at most where no body checksum and no other knowledge tells what was there:
+/// flags, times, hosts, counts and properties. So much may be where a record's entry is damaged, too.
 fn differ_unnoticeably(found: &[u8], stored: &[u8]) -> bool {
     let body_size = u32::from_be_bytes(stored[84..88].try_into().unwrap()) as usize;
     let topic_size = stored[88 + body_size] as usize;
@@ -36,17 +36,6 @@ fn differ_unnoticeably(found: &[u8], stored: &[u8]) -> bool {
     let is_free =
         |at: usize| (16..20).contains(&at) || (36..84).contains(&at) || at >= properties_at;
     found.len() == stored.len() && (0..found.len()).all(|at| found[at] == stored[at] || is_free(at))
-}
-
-/// Where in a record a flipped bit must be noticed: sizes, magic, checksum, physical offset, body.
-fn checked_places(record: &[u8]) -> Vec<usize> {
-    let mut places: Vec<usize> = (0..12).chain(28..36).collect();
-    let body_size = u32::from_be_bytes(record[84..88].try_into().unwrap()) as usize;
-    places.extend(84..88 + body_size + 1); // with the topic's size
-    let topic_size = record[88 + body_size] as usize;
-    let properties_size_at = 88 + body_size + 1 + topic_size;
-    places.extend(properties_size_at..properties_size_at + 2);
-    places
 }
 
 /// Damages the log somewhere; answers which log range may have other bytes now.
@@ -57,8 +46,7 @@ fn damage(dir: &Dir, stored: &[Stored], random: &mut Random) -> (String, Vec<Ran
     let kind = random.below(7);
     match kind {
         0 => {
-            let places = checked_places(&victim.bytes);
-            let at = start + places[random.below(places.len())] as u64;
+            let at = start + random.below(victim.bytes.len()) as u64;
             let bit = random.below(8);
             change(dir, at, |bytes| bytes[0] ^= 1 << bit);
             (format!("bit {bit} at {at}"), vec![at..at + 1])
@@ -122,6 +110,47 @@ fn damage(dir: &Dir, stored: &[Stored], random: &mut Random) -> (String, Vec<Ran
     }
 }
 
+/// Damages the checksums of whole records somewhere.
+fn damage_crcs(dir: &Dir, random: &mut Random) -> String {
+    let mut paths: Vec<_> = fs::read_dir(dir.path("pyromq/crc"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
+    paths.sort();
+    let path = &paths[random.below(paths.len())];
+    let mut bytes = fs::read(path).unwrap();
+    let at = random.below(bytes.len());
+    let text = match random.below(6) {
+        0 | 1 => {
+            bytes[at] ^= 1 << random.below(8);
+            "flipped"
+        }
+        2 => {
+            let end = (at + 1 + random.below(300)).min(bytes.len());
+            bytes[at..end].fill(if random.below(2) == 0 { 0 } else { 0xA5 });
+            "filled"
+        }
+        3 => {
+            bytes.truncate(at);
+            "cut"
+        }
+        4 => {
+            bytes.extend(vec![random.below(256) as u8; 1 + random.below(100)]);
+            "grown"
+        }
+        _ => {
+            bytes = fs::read(&paths[random.below(paths.len())]).unwrap();
+            "another's"
+        }
+    };
+    match random.below(6) {
+        0 => fs::remove_file(path).unwrap(),
+        1 => fs::remove_dir_all(dir.path("pyromq/crc")).unwrap(),
+        _ => fs::write(path, bytes).unwrap(),
+    }
+    format!(", checksums {text} at {at} of {}", path.display())
+}
+
 /// `RMQLOG_DAMAGE_ROUNDS` and `RMQLOG_DAMAGE_SEED` make it another campaign; `make damage` does.
 #[test]
 fn whatever_is_damaged_the_rest_is_served_and_no_place_is_given_again() {
@@ -156,6 +185,10 @@ fn whatever_is_damaged_the_rest_is_served_and_no_place_is_given_again() {
             drop(fs::remove_dir_all(copy.path("consumequeue")));
             what.push_str(", no queues");
         }
+        let are_crcs_damaged = random.below(4) == 0;
+        if are_crcs_damaged {
+            what.push_str(&damage_crcs(&copy, &mut random));
+        }
         let mut ranges = Vec::new();
         for _ in 0..=random.below(3) {
             let (text, changed) = damage(&copy, stored, &mut random);
@@ -184,7 +217,8 @@ fn whatever_is_damaged_the_rest_is_served_and_no_place_is_given_again() {
                 match found.get(&key) {
                     Some(bytes) if good.contains(&key) => assert!(*bytes == each.bytes, "{what}"),
                     Some(bytes) => assert!(
-                        differ_unnoticeably(bytes, &each.bytes),
+                        *bytes == each.bytes
+                            || are_crcs_damaged && differ_unnoticeably(bytes, &each.bytes),
                         "{what}: wrong bytes at {key:?}"
                     ),
                     None => assert!(!good.contains(&key), "{what}: lost {key:?}"),

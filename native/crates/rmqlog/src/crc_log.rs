@@ -1,0 +1,394 @@
+//! Writing the checksums of whole records: one entry a record, in the turn that writes the record.
+//!
+//! Nobody waits for these files. An entry that a kill or a power cut takes leaves its record with the checksum
+//! of its body, as Apache has it, until the next start looks the record over and makes a new one. What must
+//! not be is an entry that outlives its record: before a start lets anything be appended, entries behind the
+//! log's end are cut off, durably. The persister syncs entries before it calls their records safe, and seals
+//! the file of a segment that is full: a digest of all its entries, chained to that of the segment before.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::crc_file::{
+    count_of, digest, dir_of, encode_head, list, read_seal, record_crc, CrcReader, Entry, Seal,
+    Sealed, BLOCK_COUNT, ENTRY_SIZE, HEAD_SIZE, SEAL_AT, SEAL_SIZE,
+};
+use crate::damage::Hole;
+use crate::disk::{Disk, DiskFile};
+use crate::error::{failed, is_full, Result};
+use crate::remove::remove_if_there;
+use crate::scan::{LogFiles, Scanner};
+use crate::segment::file_name;
+
+/// Entries that may wait for room on a full disk; more are given up.
+const WAITING_MAX: usize = 1 << 16;
+/// Bytes of the log whose missing entries a start makes.
+const ADOPT_SIZE_MAX: u64 = 64 << 20;
+
+/// The file that is written to.
+struct Current {
+    base: u64,
+    file: Arc<dyn DiskFile>,
+    path: PathBuf,
+    count: u64,
+}
+
+/// Entries that are in a file now.
+struct Appended {
+    base: u64,
+    path: PathBuf,
+    file: Arc<dyn DiskFile>,
+    entries: Vec<Entry>,
+    /// How many the file holds now.
+    count: u64,
+}
+
+/// What came of writing.
+#[derive(Default)]
+pub struct Written {
+    appended: Vec<Appended>,
+    created: Vec<PathBuf>,
+    full: Vec<u64>,
+    news: Option<String>,
+}
+
+/// Writes entries; it goes with the pen of the log.
+pub struct CrcPen {
+    disk: Arc<dyn Disk>,
+    dir: PathBuf,
+    segment_size: u64,
+    current: Option<Current>,
+    /// Records whose entries a full disk has not taken yet.
+    waiting: Vec<(u64, u32)>,
+    has_failed: bool,
+    written: Written,
+}
+
+impl CrcPen {
+    pub fn new(disk: Arc<dyn Disk>, root: &Path, segment_size: u64) -> CrcPen {
+        CrcPen {
+            disk,
+            dir: dir_of(root),
+            segment_size,
+            current: None,
+            waiting: Vec::new(),
+            has_failed: false,
+            written: Written::default(),
+        }
+    }
+
+    /// Writes entries for records that are in the log now: position and checksum of each. A disk that
+    /// fails costs the entries, never a message.
+    pub fn write(&mut self, records: &[(u64, u32)]) {
+        if self.has_failed {
+            return;
+        }
+        let mut waiting = std::mem::take(&mut self.waiting);
+        if waiting.is_empty() {
+            let done = self.write_all(records);
+            waiting.extend_from_slice(&records[done..]);
+        } else {
+            waiting.extend_from_slice(records);
+            let done = self.write_all(&waiting);
+            waiting.drain(..done);
+        }
+        if self.has_failed || waiting.len() > WAITING_MAX {
+            waiting = Vec::new();
+        }
+        self.waiting = waiting;
+    }
+
+    /// Answers how many of the records have entries now.
+    fn write_all(&mut self, records: &[(u64, u32)]) -> usize {
+        let mut done = 0;
+        while let Some(&(log_offset, _)) = records.get(done) {
+            let base = log_offset - log_offset % self.segment_size;
+            let behind = base + self.segment_size;
+            let size = records[done..].partition_point(|&(at, _)| at < behind);
+            if let Err(error) = self.write_some(base, &records[done..done + size]) {
+                if !is_full(&error) {
+                    let path = self.dir.join(file_name(base));
+                    let text = failed("write", &path, &error);
+                    self.written.news = Some(format!(
+                        "{text}: no more checksums of whole records are written"
+                    ));
+                    self.has_failed = true;
+                }
+                return done;
+            }
+            done += size;
+        }
+        done
+    }
+
+    fn write_some(&mut self, base: u64, records: &[(u64, u32)]) -> std::io::Result<()> {
+        let entry = |&(log_offset, crc): &(u64, u32)| Entry {
+            at: (log_offset - base) as u32,
+            crc,
+        };
+        let entries: Vec<Entry> = records.iter().map(entry).collect();
+        let mut bytes = Vec::with_capacity(entries.len() * ENTRY_SIZE);
+        for entry in &entries {
+            entry.encode(base, &mut bytes);
+        }
+        self.take(base)?;
+        let Some(current) = &mut self.current else {
+            return Ok(());
+        };
+        current
+            .file
+            .write_at(&bytes, HEAD_SIZE + current.count * ENTRY_SIZE as u64)
+            .map_err(|short| short.source)?;
+        current.count += entries.len() as u64;
+        self.written.appended.push(Appended {
+            base,
+            path: current.path.clone(),
+            file: Arc::clone(&current.file),
+            entries,
+            count: current.count,
+        });
+        Ok(())
+    }
+
+    /// Makes the file of `base` the one that is written to.
+    fn take(&mut self, base: u64) -> std::io::Result<()> {
+        let is_current = |known: &Current| known.base == base;
+        if self.current.as_ref().is_some_and(is_current) {
+            return Ok(());
+        }
+        let path = self.dir.join(file_name(base));
+        if !self.disk.exists(&self.dir) {
+            self.disk.create_dir_all(&self.dir)?;
+        }
+        let is_new = !self.disk.exists(&path);
+        let file = self.disk.create(&path)?;
+        let count = count_of(file.len()?);
+        if count == 0 {
+            file.write_at(&encode_head(base), 0)
+                .map_err(|short| short.source)?;
+        }
+        if is_new {
+            self.written.created.push(path.clone());
+        }
+        let current = Current {
+            base,
+            file,
+            path,
+            count,
+        };
+        if let Some(last) = self.current.replace(current) {
+            self.written.full.push(last.base);
+        }
+        Ok(())
+    }
+
+    /// What was written since the last call, for [`CrcLog::wrote`].
+    pub fn take_written(&mut self) -> Written {
+        std::mem::take(&mut self.written)
+    }
+
+    /// Makes entries for records at the log's end that have none: a kill came before they were written, or
+    /// Apache wrote the records. Where much has none, it stays so.
+    pub fn adopt(&mut self, files: &LogFiles, end: u64, holes: &[Hole]) {
+        let base = (end - end % self.segment_size).max(files.min);
+        let known = last_entry(&*self.disk, &self.dir, base);
+        let from = known.map_or(base, |entry| base + u64::from(entry.at));
+        if end <= from || end - from > ADOPT_SIZE_MAX {
+            return;
+        }
+        let last = known.map(|_| from);
+        let mut records = Vec::new();
+        let mut scanner = Scanner::whole(files, from, end, holes);
+        // What cannot be read now stays without entries.
+        while let Ok(Ok(found)) = scanner.next_record() {
+            if last.is_none_or(|last| found.log_offset > last) {
+                records.push((found.log_offset, record_crc(found.bytes)));
+            }
+        }
+        self.write(&records);
+    }
+}
+
+/// Checksums of an open store's records, as readers and the persister see them.
+pub struct CrcLog {
+    dir: PathBuf,
+    segment_size: u64,
+    reader: CrcReader,
+    touched: Vec<(PathBuf, Arc<dyn DiskFile>)>,
+    created: Vec<PathBuf>,
+    full: Vec<u64>,
+    news: Option<String>,
+}
+
+impl CrcLog {
+    /// For a log that ends at `end`; [`settle`] has been done.
+    pub fn open(disk: Arc<dyn Disk>, root: &Path, segment_size: u64, end: u64) -> CrcLog {
+        let dir = dir_of(root);
+        let full = list(&*disk, &dir)
+            .into_keys()
+            .filter(|&base| base + segment_size <= end)
+            .filter(|&base| {
+                matches!(
+                    read_seal(&*disk, &dir.join(file_name(base))),
+                    Ok(Sealed::No)
+                )
+            })
+            .collect();
+        CrcLog {
+            reader: CrcReader::new(disk, root),
+            dir,
+            segment_size,
+            touched: Vec::new(),
+            created: Vec::new(),
+            full,
+            news: None,
+        }
+    }
+
+    /// Takes note of what the pen wrote.
+    pub fn wrote(&mut self, written: Written) {
+        for next in written.appended {
+            self.reader
+                .appended(next.base, &next.file, &next.entries, next.count);
+            let is_last =
+                |(_, known): &(PathBuf, Arc<dyn DiskFile>)| Arc::ptr_eq(known, &next.file);
+            if !self.touched.last().is_some_and(is_last) {
+                self.touched.push((next.path, next.file));
+            }
+        }
+        self.created.extend(written.created);
+        self.full.extend(written.full);
+        self.news = self.news.take().or(written.news);
+    }
+
+    /// The checksum of the record at `log_offset`, if it is known.
+    pub fn expected(&mut self, log_offset: u64) -> Option<u32> {
+        let base = log_offset - log_offset % self.segment_size;
+        self.reader.expected(base, log_offset)
+    }
+
+    /// Files written since the last call, to be synced.
+    pub fn take_touched(&mut self) -> Vec<(PathBuf, Arc<dyn DiskFile>)> {
+        std::mem::take(&mut self.touched)
+    }
+
+    pub fn take_created(&mut self) -> Vec<PathBuf> {
+        std::mem::take(&mut self.created)
+    }
+
+    /// Segments that became full since the last call, to be sealed.
+    pub fn take_full(&mut self) -> Vec<u64> {
+        let mut full = std::mem::take(&mut self.full);
+        full.sort_unstable();
+        full
+    }
+
+    /// What an operator should know, once.
+    pub fn take_news(&mut self) -> Option<String> {
+        self.news.take()
+    }
+
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Forgets a segment that is removed.
+    pub fn forget(&mut self, base: u64) {
+        self.reader.forget(base);
+    }
+}
+
+/// The last whole entry of a segment.
+fn last_entry(disk: &dyn Disk, dir: &Path, base: u64) -> Option<Entry> {
+    let path = dir.join(file_name(base));
+    let found = disk
+        .exists(&path)
+        .then(|| find_last(disk, &path, base, u64::MAX));
+    found?.ok()?.1
+}
+
+/// How many entries of a file are to stay so that the last one is whole and before `limit`, and that one.
+fn find_last(
+    disk: &dyn Disk,
+    path: &Path,
+    base: u64,
+    limit: u64,
+) -> std::io::Result<(u64, Option<Entry>)> {
+    let file = disk.open(path)?;
+    let mut count = count_of(file.len()?);
+    let mut bytes = vec![0u8; BLOCK_COUNT * ENTRY_SIZE];
+    while count > 0 {
+        let size = count.min(BLOCK_COUNT as u64) as usize;
+        let wanted = &mut bytes[..size * ENTRY_SIZE];
+        let at = HEAD_SIZE + (count - size as u64) * ENTRY_SIZE as u64;
+        let got = file.read_at(wanted, at)?;
+        let last = (0..got / ENTRY_SIZE).rev().find_map(|number| {
+            let entry = Entry::decode(&wanted[number * ENTRY_SIZE..], base)?;
+            (base + u64::from(entry.at) < limit).then_some((number, entry))
+        });
+        if let Some((number, entry)) = last {
+            return Ok((count - size as u64 + number as u64 + 1, Some(entry)));
+        }
+        count -= size as u64;
+    }
+    Ok((0, None))
+}
+
+/// Takes away what belongs to no record of the log from `min` to `end`, durably: entries there of records
+/// that are to come would contradict them. From `trusted_to` on entries belong to other records too.
+pub fn settle(disk: &dyn Disk, root: &Path, files: &LogFiles, end: u64) -> Result<()> {
+    let dir = dir_of(root);
+    let limit = end.min(files.trusted_crcs_to());
+    let mut has_removed = false;
+    for (base, len) in list(disk, &dir) {
+        let path = dir.join(file_name(base));
+        if base >= limit || base + files.segment_size <= files.min {
+            remove_if_there(disk, &path)?;
+            has_removed = true;
+        } else if limit - base <= files.segment_size {
+            let fail = |error| failed("cut", &path, &error);
+            let (count, _) = find_last(disk, &path, base, limit).map_err(fail)?;
+            let size = HEAD_SIZE + count * ENTRY_SIZE as u64;
+            if len > size {
+                let file = disk.open(&path).map_err(fail)?;
+                file.set_len(size).map_err(fail)?;
+                file.write_at(&[0; SEAL_SIZE], SEAL_AT)
+                    .map_err(|short| fail(short.source))?;
+                file.sync_data().map_err(fail)?;
+            }
+        }
+    }
+    if has_removed {
+        disk.sync_dir(&dir)
+            .map_err(|error| failed("sync", &dir, &error))?;
+    }
+    Ok(())
+}
+
+/// Writes the digest of a full segment's entries, and answers the file, to be synced. One that is gone by
+/// now, or cannot be read, gets none.
+pub fn seal(
+    disk: &dyn Disk,
+    dir: &Path,
+    base: u64,
+    segment_size: u64,
+) -> Option<(PathBuf, Arc<dyn DiskFile>)> {
+    let path = dir.join(file_name(base));
+    let file = disk.open(&path).ok()?;
+    let count = count_of(file.len().ok()?);
+    let before = base.checked_sub(segment_size);
+    let before = before.map(|before| dir.join(file_name(before)));
+    let before = before.and_then(|path| read_seal(disk, &path).ok());
+    let previous = match before {
+        Some(Sealed::As(seal)) => seal.digest,
+        _ => [0; 32],
+    };
+    let digest = digest(&*file, base, count, &previous).ok()??;
+    let seal = Seal {
+        count,
+        previous,
+        digest,
+    };
+    file.write_at(&seal.encode(), SEAL_AT).ok()?;
+    Some((path, file))
+}

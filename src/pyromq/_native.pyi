@@ -17,6 +17,7 @@ from pyromq.store.engine import (
     Positions,
     QueueRange,
     QueueRead,
+    Rebuild,
     Removals,
 )
 from pyromq.units import LogOffset, QueueOffset
@@ -31,9 +32,9 @@ class LogEngine:
     """An open store in Apache's file formats, made or repaired by the constructor.
 
     What each method promises is said by `pyromq.store.engine.Engine`. Errors are
-    `pyromq.errors.StoreFailed`, `StoreBusy`, `MessageIllegal`, `StoreDamaged` and `Occupied`;
-    `ValueError` for settings no store could work with. Only the constructor and `close` release the
-    GIL.
+    `pyromq.errors.StoreFailed`, `StoreBusy`, `StoreRebuilding`, `MessageIllegal`, `StoreDamaged`
+    and `Occupied`; `ValueError` for settings no store could work with. Only the constructor and
+    `close` release the GIL.
     """
 
     def __new__(
@@ -53,6 +54,7 @@ class LogEngine:
         reserve_ahead: int,
         write_busy_ms: int,
         delay_levels_ms: tuple[int, ...],
+        rebuild_in_background: bool,
     ) -> Self:
         """Opens or makes the store under `root`."""
 
@@ -98,6 +100,9 @@ class LogEngine:
 
     def damage(self) -> Damage:
         """What starts and reads found damaged so far."""
+
+    def rebuild(self) -> Rebuild:
+        """What of queues and index is being made anew from the log."""
 
     def persist_failure(self) -> str | None:
         """Why queue units or index entries could not be written last time, or None. They wait in

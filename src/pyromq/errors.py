@@ -12,7 +12,8 @@ PyromqError
 │   ├── Occupied                3: port or data directory in use
 │   └── StoreDamaged            4: nothing was changed; names the file and the way out
 └── StoreFailed                 the disk's fault while running: the write or sync did not happen
-    └── StoreBusy               it is slow: too much waits for it, this was not taken
+    ├── StoreBusy               it is slow: too much waits for it, this was not taken
+    └── StoreRebuilding         not yet: the queue is being made anew from the log
 """
 
 from __future__ import annotations
@@ -175,6 +176,14 @@ class StoreBusy(StoreFailed):
     """The disk is slow and too much waits for it: nothing was appended, and later it may be."""
 
 
+class StoreRebuilding(StoreFailed):
+    """The queue is being rebuilt from the log: nothing is known of it yet, and nothing enters it.
+
+    What is asked again later succeeds. Clients are told code 14 (SERVICE_NOT_AVAILABLE), upon which
+    producers try again and consumers pull again from where they were.
+    """
+
+
 __all__ = [
     "AnswerTimedOut",
     "ConfigInvalid",
@@ -197,6 +206,7 @@ __all__ = [
     "StoreBusy",
     "StoreDamaged",
     "StoreFailed",
+    "StoreRebuilding",
     "SubscriptionNotFound",
     "SubscriptionNotLatest",
     "SubscriptionParseFailed",

@@ -118,6 +118,7 @@ def engine_settings(store: StoreConfig, store_host: bytes) -> StoreSettings:
         reserve_ahead=store.reserve_ahead_size_bytes,
         write_busy_ms=store.os_page_cache_busy_time_out_mills,
         delay_levels_ms=tuple(store.delay_levels_ms),
+        rebuild_in_background=True,
     )
 
 

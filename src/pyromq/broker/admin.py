@@ -130,6 +130,16 @@ class RuntimeInfo:
             "lowerOffsetCommitTimes": str(counters.lower_commit_count),
             # Nor this: it would have cut the log there.
             "storeCorruptRecords": str(self._engine.damage().place_count),
+            **self._rebuild(),
+        }
+
+    def _rebuild(self) -> dict[str, str]:
+        """Apache rebuilds before it serves anybody, so it has no word for it."""
+        rebuild = self._engine.rebuild()
+        return {
+            "storeRebuildPercent": str(rebuild.percent),
+            "storeRebuildQueues": str(rebuild.queue_count),
+            "storeRebuildIndex": str(int(rebuild.has_index)),
         }
 
     def _rates(self) -> dict[str, str]:
@@ -157,6 +167,8 @@ class RuntimeInfo:
         }
 
     def _delays(self) -> dict[str, str]:
+        if self._engine.rebuild().has_queues:
+            return {}  # delay levels wait in queues, which may not be whole
         return {
             f"scheduleMessageOffset_{level}": f"{delivered},{end}"
             for level, (delivered, end) in self._delay_progress().items()

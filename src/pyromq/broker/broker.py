@@ -34,6 +34,7 @@ from pyromq.broker.peers import AllPeers
 from pyromq.broker.progress import Progress
 from pyromq.broker.pull import Pulls
 from pyromq.broker.query import Queries
+from pyromq.broker.rebuild import WATCH_INTERVAL_MS, RebuildWatch
 from pyromq.broker.relays import Relays
 from pyromq.broker.replies import Replies
 from pyromq.broker.reset_marks import ResetMarks
@@ -215,6 +216,7 @@ class Broker:
         space_of = disk_space_of or _disk_space
         self._retention = Retention(engine, store_settings, clock, zone, space_of)
         self._disk_guard = DiskGuard(engine, metadata, store_settings, space_of)
+        self._rebuild_watch = RebuildWatch(engine, clock)
         self._store_turn.on_write_failed = self._disk_guard.look
         self._runtime_info = RuntimeInfo(
             engine,
@@ -235,6 +237,7 @@ class Broker:
                 Chore("client expiry", CLIENT_SCAN_INTERVAL_MS, self._expire_clients),
                 Chore("lock expiry", LOCK_SWEEP_INTERVAL_MS, self._locks.sweep),
                 Chore("disk space", LOOK_INTERVAL_MS, self._disk_guard.look),
+                Chore("rebuild", WATCH_INTERVAL_MS, self._rebuild_watch.look),
                 Chore("rates", SAMPLE_INTERVAL_MS, self._sample),
                 Chore("commit log lines", LOG_PERIOD_MS, self._offsets.begin_log_period),
             ),
@@ -314,6 +317,7 @@ class Broker:
         self._delays.open()
         self._locks.open()
         self._disk_guard.look()
+        self._rebuild_watch.look()
 
     def start(self) -> None:
         """Starts the background loops; needs a running loop, and `open` before."""

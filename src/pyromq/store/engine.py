@@ -127,6 +127,33 @@ class Damage(NamedTuple):
     """Ranges of the log (from, to) in which nothing valid is though there was something once."""
 
 
+class Rebuild(NamedTuple):
+    """Queues and index that a start found damaged or missing, being made anew from the log."""
+
+    done: int
+    """Bytes of the log gone through so far, of `size`."""
+    size: int
+    queue_count: int
+    """Queues known to be unavailable until then."""
+    has_queues: bool
+    """Those are, and those too of which nobody knows yet whether they hold messages."""
+    has_index: bool
+    """Queries by key may miss messages."""
+    failure: str | None
+    """What keeps it from going on; it is tried again each second."""
+
+    @property
+    def is_any(self) -> bool:
+        return self.has_queues or self.has_index
+
+    @property
+    def percent(self) -> int:
+        """0 to 100; 100 only when nothing is being rebuilt."""
+        if not self.is_any:
+            return 100
+        return min(self.done * 100 // self.size, 99) if self.size else 0
+
+
 class StoreSettings(NamedTuple):
     """What the engine must know to open a store. Sizes are bytes unless they say count."""
 
@@ -149,10 +176,17 @@ class StoreSettings(NamedTuple):
     delay_levels_ms: tuple[int, ...] = ()
     """Delay of level 1, 2, …: queues of SCHEDULE_TOPIC_XXXX carry the deliver time where others
     carry the tag hash, and a rebuilt queue must do so too."""
+    rebuild_in_background: bool = False
+    """What must be rebuilt from the log is while the store is in use (`Engine.rebuild`), instead of
+    before it is open."""
 
 
 class Engine(Protocol):
-    """A message store. Every method may raise `StoreFailed`; `append*` also `MessageIllegal`."""
+    """A message store. Every method may raise `StoreFailed`; `append*` also `MessageIllegal`.
+
+    While a queue is being rebuilt (`rebuild`), whatever names it raises `StoreRebuilding`: appends,
+    reads, its range, times.
+    """
 
     def append(
         self,
@@ -228,6 +262,10 @@ class Engine(Protocol):
         """
         ...
 
+    def rebuild(self) -> Rebuild:
+        """What of queues and index is being made anew from the log, since the start."""
+        ...
+
     def on_progress(self, callback: Callable[[], None]) -> None:
         """Registers what is called on the loop after a thread moved `written` or `flushed`, or
         failed: then `write` is to be called."""
@@ -285,7 +323,9 @@ class Engine(Protocol):
     ) -> KeyQuery:
         """Records indexed under the key (UNIQ_KEY or one of KEYS) stored within [begin, end].
 
-        Only a hash is compared, as Apache does; clients compare the key itself.
+        Only a hash is compared, as Apache does; clients compare the key itself. While the index is
+        being rebuilt the answer is right but may lack messages, the newest ones too: they are
+        indexed in the order of the log.
         """
         ...
 
@@ -342,6 +382,7 @@ __all__ = [
     "QueueRange",
     "QueueRead",
     "ReadStatus",
+    "Rebuild",
     "Removals",
     "StoreSettings",
 ]

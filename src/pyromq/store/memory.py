@@ -32,6 +32,7 @@ from pyromq.store.engine import (
     QueueRange,
     QueueRead,
     ReadStatus,
+    Rebuild,
     Removals,
     StoreSettings,
 )
@@ -374,6 +375,10 @@ class MemoryEngine:
     def damage(self) -> Damage:
         """See `Engine.damage`: memory has none."""
         return Damage(0, [])
+
+    def rebuild(self) -> Rebuild:
+        """See `Engine.rebuild`: nothing has to be."""
+        return Rebuild(0, 0, 0, has_queues=False, has_index=False, failure=None)
 
     def on_progress(self, callback: Callable[[], None]) -> None:
         """See `Engine.on_progress`."""

@@ -25,6 +25,7 @@ static STORE_BUSY: PyOnceLock<Py<PyType>> = PyOnceLock::new();
 static MESSAGE_ILLEGAL: PyOnceLock<Py<PyType>> = PyOnceLock::new();
 static STORE_DAMAGED: PyOnceLock<Py<PyType>> = PyOnceLock::new();
 static OCCUPIED: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+static STORE_REBUILDING: PyOnceLock<Py<PyType>> = PyOnceLock::new();
 
 pub(crate) fn translate(py: Python<'_>, error: StoreError) -> PyErr {
     let (cell, name, text) = match error {
@@ -33,6 +34,7 @@ pub(crate) fn translate(py: Python<'_>, error: StoreError) -> PyErr {
         StoreError::Illegal(text) => (&MESSAGE_ILLEGAL, "MessageIllegal", text),
         StoreError::Damaged(text) => (&STORE_DAMAGED, "StoreDamaged", text),
         StoreError::Occupied(text) => (&OCCUPIED, "Occupied", text),
+        StoreError::Rebuilding(text) => (&STORE_REBUILDING, "StoreRebuilding", text),
     };
     match cell.import(py, "pyromq.errors", name) {
         Ok(class) => PyErr::from_type(class.clone(), text),
@@ -50,6 +52,7 @@ struct Names {
     positions: Py<PyAny>,
     queue_range: Py<PyAny>,
     queue_read: Py<PyAny>,
+    rebuild: Py<PyAny>,
     removals: Py<PyAny>,
     /// By the number of a `ReadStatus` here.
     statuses: Vec<Py<PyAny>>,
@@ -87,6 +90,7 @@ impl Names {
                 positions: name("Positions")?,
                 queue_range: name("QueueRange")?,
                 queue_read: name("QueueRead")?,
+                rebuild: name("Rebuild")?,
                 removals: name("Removals")?,
                 statuses: statuses?,
                 tuple_new: py.get_type::<PyTuple>().getattr("__new__")?.unbind(),
@@ -172,7 +176,7 @@ impl LogEngine {
     #[pyo3(signature = (
         *, root, store_host, sync_flush, segment_size, consume_queue_file_size, index_slot_count,
         index_entry_count, index_enabled, flush_interval_ms, flush_interval_consume_queue_ms,
-        message_size_max, reserve_ahead, write_busy_ms, delay_levels_ms
+        message_size_max, reserve_ahead, write_busy_ms, delay_levels_ms, rebuild_in_background
     ))]
     #[expect(clippy::too_many_arguments)]
     fn new(
@@ -191,6 +195,7 @@ impl LogEngine {
         reserve_ahead: u64,
         write_busy_ms: u64,
         delay_levels_ms: Vec<i64>,
+        rebuild_in_background: bool,
     ) -> PyResult<LogEngine> {
         let settings = Settings {
             root,
@@ -207,6 +212,7 @@ impl LogEngine {
             reserve_ahead,
             write_busy_ms,
             delay_levels_ms,
+            rebuild_in_background,
         };
         if let Some(problem) = settings.problem() {
             return Err(PyValueError::new_err(problem));
@@ -403,11 +409,11 @@ impl LogEngine {
         queue_id: i32,
     ) -> PyResult<Bound<'py, PyAny>> {
         let names = Names::get(py)?;
-        names.make(
-            py,
-            &names.queue_range,
-            self.engine.queue_range(topic, queue_id),
-        )
+        let range = self
+            .engine
+            .whole_queue_range(topic, queue_id)
+            .map_err(|error| translate(py, error))?;
+        names.make(py, &names.queue_range, range)
     }
 
     fn queue_ids(&self, topic: &str) -> Vec<i32> {
@@ -520,6 +526,20 @@ impl LogEngine {
     #[pyo3(signature = (end, reason))]
     fn limit_appends(&self, end: u64, reason: Option<String>) {
         self.engine.limit_appends(end, reason);
+    }
+
+    fn rebuild<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let names = Names::get(py)?;
+        let status = self.engine.rebuild_status();
+        let values = (
+            status.done,
+            status.size,
+            status.queue_count,
+            status.has_queues,
+            status.has_index,
+            status.failure,
+        );
+        names.make(py, &names.rebuild, values)
     }
 
     /// What the start found and mended.

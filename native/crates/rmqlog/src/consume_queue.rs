@@ -44,6 +44,8 @@ pub struct Queue {
     has_arrival: bool,
     /// Its topic was dropped: appends on their way no longer enter it.
     pub is_dropped: bool,
+    /// It is being made anew from the log: what it has so far is nobody's business.
+    pub is_rebuilding: bool,
 }
 
 /// Units on their way into one file.
@@ -110,6 +112,8 @@ pub struct QueueTable {
     tails_size: usize,
     /// Files made since the last sync: their names are not safe yet.
     created: Vec<PathBuf>,
+    /// The log may hold messages of queues that are not in the table, until a rebuild has gone through it.
+    pub is_partial: bool,
 }
 
 impl QueueTable {
@@ -124,11 +128,46 @@ impl QueueTable {
             arrivals: Vec::new(),
             tails_size: 0,
             created: Vec::new(),
+            is_partial: false,
         }
     }
 
     pub fn find(&self, topic: &str, id: i32) -> Option<u32> {
         self.topics.get(topic)?.find(id)
+    }
+
+    /// The same for those who read or append. Refused as long as a rebuild may find other messages of it.
+    pub fn find_whole(&self, topic: &str, id: i32) -> Result<Option<u32>> {
+        let found = self.find(topic, id);
+        let is_absent = match found {
+            Some(number) => self.queue(number).is_rebuilding,
+            None => self.is_partial,
+        };
+        if is_absent {
+            return Err(StoreError::Rebuilding(format!(
+                "queue {id} of {topic} is being rebuilt from the log, try again later"
+            )));
+        }
+        Ok(found)
+    }
+
+    /// How many queues are known to be rebuilt.
+    pub fn rebuilding_count(&self) -> usize {
+        let numbers = self.numbers().into_iter();
+        numbers
+            .filter(|&number| self.queue(number).is_rebuilding)
+            .count()
+    }
+
+    /// The rebuild went through the log: every queue there is is whole. Answers which were rebuilt.
+    pub fn end_rebuild(&mut self) -> Vec<u32> {
+        self.is_partial = false;
+        let mut rebuilt = self.numbers();
+        rebuilt.retain(|&number| self.queue(number).is_rebuilding);
+        for &number in &rebuilt {
+            self.queue_mut(number).is_rebuilding = false;
+        }
+        rebuilt
     }
 
     /// The queue's number; a new queue is empty and begins at 0.
@@ -154,6 +193,7 @@ impl QueueTable {
             is_dirty: false,
             has_arrival: false,
             is_dropped: false,
+            is_rebuilding: false,
         });
         self.topics.entry(name).or_default().add(id, number);
         number

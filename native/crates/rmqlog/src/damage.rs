@@ -128,6 +128,13 @@ impl Damage {
         (self.holes.len() + self.records.len() + self.units.len()) as u64
     }
 
+    /// Notes a hole found later than at the start, and tells of it.
+    pub fn found_hole(&mut self, hole: Hole, text: impl FnOnce() -> String) {
+        self.holes.push(hole);
+        self.holes = merged(std::mem::take(&mut self.holes));
+        self.tell(text);
+    }
+
     pub fn is_in_hole(&self, log_offset: u64) -> bool {
         hole_at(&self.holes, log_offset).is_some()
     }

@@ -18,6 +18,7 @@ use crate::event::Event;
 use crate::marker::Marker;
 use crate::open;
 use crate::persist::{persist, Persister, Progress};
+use crate::rebuilder::{self, RebuildStatus, Rebuilder};
 use crate::record::{self, Message};
 use crate::remove::{Removals, Remover};
 use crate::settings::Settings;
@@ -95,6 +96,7 @@ impl Shared {
 struct Running {
     persister: Persister,
     remover: Remover,
+    rebuilder: Option<Rebuilder>,
     _lock: Box<dyn Held>,
 }
 
@@ -118,12 +120,25 @@ impl Engine {
         let interval = Duration::from_millis(settings.flush_interval_consume_queue_ms.max(1));
         let opened = open::open(disk, settings, &event)?;
         let shared = Arc::new(opened.shared);
+        let rebuilder = match opened.job {
+            Some(job) if shared.settings.rebuild_in_background => Some(Rebuilder::start(
+                Arc::clone(&shared),
+                Arc::clone(&event),
+                job,
+            )?),
+            Some(job) => {
+                rebuilder::run(&shared, job)?;
+                None
+            }
+            None => None,
+        };
         let persister = Persister::start(Arc::clone(&shared), interval)?;
         let remover = Remover::start(Arc::clone(&shared))?;
         let removals = remover.desk();
         let running = Running {
             persister,
             remover,
+            rebuilder,
             _lock: opened.lock,
         };
         Ok(Engine {
@@ -246,6 +261,11 @@ impl Engine {
         (state.damage.count(), state.damage.holes().to_vec())
     }
 
+    /// What of queues and index is being made anew from the log.
+    pub fn rebuild_status(&self) -> RebuildStatus {
+        self.state().rebuild_status()
+    }
+
     /// Damage that reads came by since the last call, a sentence each.
     pub fn take_damage_news(&self) -> Vec<String> {
         self.state().damage.take_news()
@@ -264,18 +284,28 @@ impl Engine {
     }
 
     /// First readable offset and one past the last; zeros for a queue without messages.
+    /// While the queue is being rebuilt nobody knows them: zeros here, an error from
+    /// [`Engine::whole_queue_range`].
     pub fn queue_range(&self, topic: &str, queue_id: i32) -> (i64, i64) {
+        self.whole_queue_range(topic, queue_id).unwrap_or_default()
+    }
+
+    /// The same; refused while the queue is being rebuilt.
+    pub fn whole_queue_range(&self, topic: &str, queue_id: i32) -> Result<(i64, i64)> {
         let mut state = self.state();
         state.collect(self.settings());
         // Where a queue file cannot be read the range is the last one known; a read will tell.
-        let found = state.find_queue(topic, queue_id);
-        match found.unwrap_or_else(|_| state.queues.find(topic, queue_id)) {
+        let found = match state.find_queue(topic, queue_id) {
+            Err(StoreError::Failed(_)) => state.queues.find(topic, queue_id),
+            found => found?,
+        };
+        Ok(match found {
             Some(number) => {
                 let queue = state.queues.queue(number);
                 (queue.min, queue.count)
             }
             None => (0, 0),
-        }
+        })
     }
 
     pub fn queue_ids(&self, topic: &str) -> Vec<i32> {
@@ -328,6 +358,9 @@ impl Engine {
             return Ok(());
         };
         running.remover.stop();
+        if let Some(rebuilder) = &mut running.rebuilder {
+            rebuilder.stop();
+        }
         let written = self.write();
         let written = written.and_then(|()| self.state().write_all(self.settings()));
         self.state().stop(self.settings());
@@ -337,7 +370,11 @@ impl Engine {
             return Err(StoreError::Failed(failure));
         }
         let mut progress = self.shared.progress();
-        persist(&self.shared, &mut progress, true)?;
+        let is_whole = !self.state().ongoing.is_any();
+        persist(&self.shared, &mut progress, is_whole)?;
+        if !is_whole {
+            return Ok(()); // `abort` stays: the next start goes on with what is not rebuilt yet
+        }
         let root = &self.settings().root;
         let abort = root.join("abort");
         let disk = &self.shared.disk;
@@ -361,6 +398,9 @@ impl Drop for Engine {
             .take();
         self.state().stop(self.settings());
         if let Some(mut running) = running {
+            if let Some(rebuilder) = &mut running.rebuilder {
+                rebuilder.stop();
+            }
             running.remover.stop();
             running.persister.stop();
         }

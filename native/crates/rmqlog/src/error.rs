@@ -17,6 +17,8 @@ pub enum StoreError {
     Damaged(String),
     /// Another process, or this one, has the directory open.
     Occupied(String),
+    /// A queue that is not whole yet: it is being made from the log. Asked again later it will be.
+    Rebuilding(String),
 }
 
 pub type Result<T> = std::result::Result<T, StoreError>;
@@ -28,7 +30,8 @@ impl fmt::Display for StoreError {
             | StoreError::Busy(text)
             | StoreError::Illegal(text)
             | StoreError::Damaged(text)
-            | StoreError::Occupied(text) => out.write_str(text),
+            | StoreError::Occupied(text)
+            | StoreError::Rebuilding(text) => out.write_str(text),
         }
     }
 }

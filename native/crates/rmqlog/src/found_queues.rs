@@ -1,12 +1,11 @@
 //! The queue directories at a start: how many units of each can be believed. Reads only.
 
-use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::disk::{Disk, DiskFile};
 use crate::error::{failed, failed_at, Result};
-use crate::marker::QueuesFile;
+use crate::marker::KnownQueue;
 use crate::queue_unit::{Unit, UNIT_SIZE};
 use crate::recover::Dropped;
 use crate::scan::LogFiles;
@@ -31,8 +30,47 @@ pub struct FoundQueue {
     pub is_broken: bool,
     /// Something may be behind `count` that does not belong there.
     pub needs_cut: bool,
+    /// Its first file is not a queue's first, and all of it points into the log: a file before it is gone
+    /// that should be there, unless a segment of the log happened to begin just here.
+    pub may_lack_begin: bool,
     /// The unit at `min` stands for a lost message.
     pub has_lost_first: bool,
+}
+
+impl FoundQueue {
+    /// Calls the queue broken; [`last_place`] still tells how far its files reach.
+    pub fn refuse_if(&mut self, is_broken: bool) {
+        if is_broken {
+            self.is_broken = true;
+            (self.min, self.count, self.present) = (0, 0, 0);
+        }
+    }
+
+    pub fn known(&self, count: i64) -> KnownQueue {
+        KnownQueue {
+            topic: self.topic.clone(),
+            id: self.id,
+            count,
+        }
+    }
+
+    /// A queue that lacks nothing, wherever its files are.
+    pub fn complete(known: &KnownQueue) -> FoundQueue {
+        FoundQueue {
+            topic: known.topic.clone(),
+            id: known.id,
+            dir: PathBuf::new(),
+            bases: Vec::new(),
+            min: 0,
+            count: i64::MAX,
+            present: i64::MAX,
+            whole: Vec::new(),
+            is_broken: false,
+            needs_cut: false,
+            may_lack_begin: false,
+            has_lost_first: false,
+        }
+    }
 }
 
 /// The queue directories, and the size their files have: the configured one unless all agree on
@@ -69,6 +107,7 @@ pub fn list_queues(disk: &Arc<dyn Disk>, settings: &Settings) -> Result<(Vec<Fou
                 present: 0,
                 is_broken: false,
                 needs_cut: false,
+                may_lack_begin: false,
                 has_lost_first: false,
             });
         }
@@ -178,6 +217,7 @@ pub fn measure(
         // Blank units behind others stand for lost messages and have a log position.
         Ok(unit.is_filler() || unit.log_offset < files.min)
     })?;
+    let may_lack_begin = 0 < begin && begin == min && min < count;
     let has_lost_first = min < count && reader.unit(min)?.is_blank();
     let mut needs_cut = check_last;
     let mut is_broken = false;
@@ -214,6 +254,7 @@ pub fn measure(
     }
     queue.is_broken = is_broken;
     queue.needs_cut = needs_cut;
+    queue.may_lack_begin = may_lack_begin;
     queue.has_lost_first = has_lost_first;
     queue.min = if is_broken { 0 } else { min };
     queue.count = if is_broken { 0 } else { count };
@@ -319,30 +360,4 @@ pub fn newest_seen(
         }
     }
     Ok(newest)
-}
-
-/// Whether queues must be rebuilt from the log's beginning: one is broken, missing, or shorter than it
-/// once was.
-pub fn lacks_units(queues: &[FoundQueue], known: &QueuesFile, notes: &mut Vec<String>) -> bool {
-    let before = notes.len();
-    for queue in queues.iter().filter(|queue| queue.is_broken) {
-        notes.push(format!(
-            "{}: does not fit the log, rebuilt from it",
-            queue.dir.display()
-        ));
-    }
-    let counts: HashMap<(&str, i32), i64> = queues
-        .iter()
-        .map(|queue| ((&*queue.topic, queue.id), queue.present))
-        .collect();
-    for queue in &known.queues {
-        let count = counts.get(&(&*queue.topic, queue.id));
-        if count.is_none_or(|&count| count < queue.count) {
-            notes.push(format!(
-                "consume queue {}/{}: units are missing, rebuilt from the log",
-                queue.topic, queue.id
-            ));
-        }
-    }
-    notes.len() > before
 }

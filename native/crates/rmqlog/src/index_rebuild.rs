@@ -2,6 +2,7 @@
 //! anew where a crash may have left old ones.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use crate::error::{failed, Result};
 use crate::file_cache::FileCache;
@@ -52,6 +53,37 @@ impl IndexSet {
         self.files
             .iter()
             .position(|file| file.header.end_timestamp_ms > timestamp_ms)
+            .unwrap_or(self.files.len())
+    }
+
+    /// How many entries the files from `first` on claim to have.
+    pub fn entries_from(&self, first: usize) -> u64 {
+        let files = self.files.get(first..).unwrap_or_default();
+        let counts = files.iter().map(|file| u64::from(file.header.entry_count));
+        counts.sum()
+    }
+
+    /// Takes the files from `first` on into a set of their own, to be read through there.
+    pub fn split_off(&mut self, first: usize) -> IndexSet {
+        let mut rest = IndexSet::new(Arc::clone(&self.disk), self.dir.clone(), self.shape);
+        rest.files = self.files.split_off(first.min(self.files.len()));
+        self.unsealed_from = self.files.len();
+        rest
+    }
+
+    /// Puts files back that were split off and read through.
+    pub fn join(&mut self, rest: IndexSet) {
+        self.unsealed_from = self.files.len() + rest.unsealed_from;
+        self.files.extend(rest.files);
+        // Whatever comes next goes into the last file, and its slots are in memory only where it was read.
+        self.unsealed_from = self.unsealed_from.min(self.files.len().saturating_sub(1));
+    }
+
+    /// The first file with an entry for a record at or behind `log_offset`.
+    pub fn first_reaching(&self, log_offset: u64) -> usize {
+        self.files
+            .iter()
+            .position(|file| file.header.end_log_offset >= log_offset)
             .unwrap_or(self.files.len())
     }
 

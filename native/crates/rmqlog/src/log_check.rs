@@ -2,9 +2,11 @@
 
 use std::collections::HashMap;
 
+use crate::checkpoint::Checkpoint;
 use crate::damage::Hole;
 use crate::error::Result;
 use crate::found_queues::FoundQueue;
+use crate::record;
 use crate::recover::{Dropped, LastRecord};
 use crate::scan::{LogFiles, Scanner};
 
@@ -158,4 +160,38 @@ pub fn scan(
             place.count = i64::MAX; // the ones behind it follow from the log itself
         }
     }
+}
+
+/// The beginning of the segment `log_offset` is in, or of the nearest one before it that holds a record.
+pub fn first_with_records(files: &LogFiles, log_offset: u64) -> Result<u64> {
+    let mut base = files.base_of(log_offset.min(files.max));
+    while base > files.min && files.head(base)?.is_none() {
+        base -= files.segment_size;
+    }
+    Ok(base.max(files.min))
+}
+
+/// From which segment on Apache would look after being killed: the newest one whose first record is
+/// not behind what its checkpoint calls safe.
+pub fn foreign_safe_base(files: &LogFiles, checkpoint: Option<&Checkpoint>) -> Result<u64> {
+    let Some(checkpoint) = checkpoint else {
+        return Ok(files.min);
+    };
+    let mut base = files.max;
+    while base > files.min {
+        base -= files.segment_size;
+        let Some(head) = files.head(base)? else {
+            continue;
+        };
+        let time = record::store_timestamp(&head).unwrap_or(0);
+        let is_safe = if checkpoint.queues_log_offset > 0 {
+            base as i64 <= checkpoint.queues_log_offset
+        } else {
+            time <= checkpoint.queues_timestamp_ms
+        };
+        if time != 0 && is_safe {
+            return Ok(base);
+        }
+    }
+    Ok(files.min)
 }

@@ -7,6 +7,7 @@
 //! (Apache ran here) means that more of the log is looked at, never an error. Only a file from a newer
 //! version that says we cannot read it is one.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use crate::checkpoint::{read_file, write_file};
@@ -214,11 +215,38 @@ pub struct QueuesFile {
 }
 
 impl QueuesFile {
+    /// Has no queue end before its floor.
+    pub fn raise(&mut self, floors: &[KnownQueue]) {
+        if floors.is_empty() {
+            return;
+        }
+        let mut at: HashMap<(String, i32), usize> = HashMap::new();
+        for (number, queue) in self.queues.iter().enumerate() {
+            at.insert((queue.topic.clone(), queue.id), number);
+        }
+        for floor in floors {
+            match at.get(&(floor.topic.clone(), floor.id)) {
+                Some(&number) => {
+                    let count = &mut self.queues[number].count;
+                    *count = floor.count.max(*count);
+                }
+                None => self.queues.push(floor.clone()),
+            }
+        }
+    }
+
     fn encode(&self) -> Vec<u8> {
         let mut out = Vec::new();
         out.extend_from_slice(QUEUES_MAGIC);
         out.extend_from_slice(&FORMAT.to_be_bytes());
         out.extend_from_slice(&OLDEST_READER.to_be_bytes());
+        self.encode_rest(&mut out);
+        let crc = crc32fast::hash(&out);
+        out.extend_from_slice(&crc.to_be_bytes());
+        out
+    }
+
+    pub(crate) fn encode_rest(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(&(self.queues.len() as u32).to_be_bytes());
         for queue in &self.queues {
             out.extend_from_slice(&(queue.topic.len() as u16).to_be_bytes());
@@ -232,12 +260,9 @@ impl QueuesFile {
             out.extend_from_slice(dropped.topic.as_bytes());
             out.extend_from_slice(&dropped.log_to.to_be_bytes());
         }
-        let crc = crc32fast::hash(&out);
-        out.extend_from_slice(&crc.to_be_bytes());
-        out
     }
 
-    fn decode_rest(from: &mut Reader<'_>) -> Option<QueuesFile> {
+    pub(crate) fn decode_rest(from: &mut Reader<'_>) -> Option<QueuesFile> {
         let mut file = QueuesFile::default();
         for _ in 0..from.u32()? {
             let topic = from.text()?;

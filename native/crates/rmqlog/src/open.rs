@@ -15,26 +15,25 @@ use crate::checkpoint::{Checkpoint, CONFIRM_OURS};
 use crate::commit_log::CommitLog;
 use crate::consume_queue::QueueTable;
 use crate::crc_log::settle;
-use crate::damage::{self, Damage, Hole};
+use crate::damage::{self, Damage};
 use crate::disk::{Disk, Held};
+use crate::dispatch::{Rebuild, REBUILD_SIZE_MAX};
 use crate::engine::Shared;
 use crate::error::{failed, failed_at, Result, StoreError};
 use crate::event::Event;
 use crate::file_cache::FileCache;
 use crate::flush::{FailureNote, Flusher};
 use crate::found_queues::FoundQueue;
-use crate::marker::{KnownQueue, Point};
+use crate::marker::Point;
 use crate::persist::{write_all, Progress};
-use crate::queue_unit::Unit;
-use crate::record::{self, Record};
-use crate::recover::{queue_topic, Dropped, Survey};
+use crate::rebuilder::{remove_note, Job, Left, RebuildNote};
+use crate::record;
+use crate::recover::{Dropped, Survey};
 use crate::reread::survey_from_device;
 use crate::scan::Scanner;
 use crate::settings::Settings;
-use crate::state::{index_hashes, State};
+use crate::state::State;
 
-/// Unwritten units and entries a rebuild keeps in memory.
-const REBUILD_SIZE_MAX: usize = 32 << 20;
 const LOCK_TEXT: &[u8] = b"lock";
 
 /// A store ready to run.
@@ -42,6 +41,8 @@ pub struct Opened {
     pub shared: Shared,
     pub lock: Box<dyn Held>,
     pub notes: Vec<String>,
+    /// What of it is still to be made.
+    pub job: Option<Job>,
 }
 
 /// Takes the directory and opens what is in it.
@@ -90,6 +91,7 @@ pub fn open(disk: Arc<dyn Disk>, settings: Settings, event: &Arc<Event>) -> Resu
         .map_err(|error| failed("write", &path, &error))?;
     note_holes(&*disk, &survey, &root)?;
     settle(&*disk, &root, &survey.files, survey.end)?;
+    note_rebuild(&*disk, &survey, &root)?;
     begin(&*disk, &survey, &root)?;
     clear_log_end(&*disk, &survey)?;
     if let Err(error) = sync_log(&survey) {
@@ -100,11 +102,12 @@ pub fn open(disk: Arc<dyn Disk>, settings: Settings, event: &Arc<Event>) -> Resu
         failure_note.remove()?;
     }
     let notes = survey.notes.clone();
-    let shared = build(disk, settings, survey, cache, event)?;
+    let (shared, job) = build(disk, settings, survey, cache, event)?;
     Ok(Opened {
         shared,
         lock,
         notes,
+        job,
     })
 }
 
@@ -121,6 +124,19 @@ fn note_holes(disk: &dyn Disk, survey: &Survey, root: &Path) -> Result<()> {
         Some(note) => note.write(disk, root),
         None => Ok(()),
     }
+}
+
+/// From here on the files of these queues are not to be believed.
+fn note_rebuild(disk: &dyn Disk, survey: &Survey, root: &Path) -> Result<()> {
+    if !survey.has_waiting_queues() {
+        return Ok(());
+    }
+    make_own_dir(disk, root)?;
+    let note = RebuildNote {
+        is_whole: survey.are_all_waiting,
+        queues: survey.waiting.clone(),
+    };
+    note.write(disk, root)
 }
 
 fn make_own_dir(disk: &dyn Disk, root: &Path) -> Result<()> {
@@ -157,12 +173,17 @@ fn begin(disk: &dyn Disk, survey: &Survey, root: &Path) -> Result<()> {
     // An empty one, of a start that was interrupted, says as little as none: the marker counts only
     // beside a checkpoint that is ours.
     let known = Checkpoint::read(disk, &path)?;
-    if known.is_none_or(|known| known.confirm_log_offset != CONFIRM_OURS) {
+    let waits = survey.has_waiting_queues() || survey.index_waits;
+    let now = if waits {
+        Checkpoint::default() // whoever opens this before the rebuild is done must look at all of the log
+    } else {
         Checkpoint {
             confirm_log_offset: CONFIRM_OURS,
             ..known.unwrap_or_default()
         }
-        .write(disk, &path, !is_known)?;
+    };
+    if known != Some(now) {
+        now.write(disk, &path, !is_known || waits)?;
     }
     let sync = |path: &Path, synced: std::io::Result<()>| {
         synced.map_err(|error| failed("sync", path, &error))
@@ -185,6 +206,7 @@ fn starting_marker(disk: &dyn Disk, survey: &Survey) -> crate::marker::Marker {
     if survey.base_point == Point::default() || marker.synced.log_to > survey.base_point.log_to {
         marker.synced = survey.base_point;
     }
+    marker.synced.index_to = marker.synced.index_to.min(survey.base_point.index_to);
     marker
 }
 
@@ -257,7 +279,7 @@ fn build(
     survey: Survey,
     mut cache: FileCache,
     event: &Arc<Event>,
-) -> Result<Shared> {
+) -> Result<(Shared, Option<Job>)> {
     let queue_dir = settings.root.join("consumequeue");
     let mut queues = QueueTable::new(Arc::clone(&disk), queue_dir, survey.queue_file_size);
     let mut begin_lost = HashSet::new();
@@ -266,6 +288,11 @@ fn build(
         if found.has_lost_first {
             begin_lost.extend(queues.find(&found.topic, found.id));
         }
+    }
+    queues.is_partial = survey.has_waiting_queues();
+    for known in &survey.waiting {
+        let number = queues.find_or_add(&known.topic, known.id);
+        queues.queue_mut(number).is_rebuilding = true;
     }
     for path in &survey.index_remove {
         disk.remove_file(path)
@@ -295,7 +322,7 @@ fn build(
     }
     let mut rebuild = Rebuild {
         queues_from: survey.queues_from,
-        index_from: if settings.index_enabled {
+        index_from: if settings.index_enabled && !survey.index_waits {
             survey.index_from
         } else {
             u64::MAX
@@ -304,6 +331,7 @@ fn build(
         holes: survey.holes.clone(),
         delay_levels_ms: settings.delay_levels_ms.clone(),
         new_lives: HashMap::new(),
+        is_late: false,
         begin_lost,
     };
     let mut state = State::new(
@@ -322,9 +350,6 @@ fn build(
     let shared = Shared::new(disk, settings, state);
     let mut scanner = Scanner::between(&files, survey.dispatch_from, survey.end, &survey.holes);
     while let Ok(found) = scanner.next_record()? {
-        if mutant!("rebuild_skips_a_record") && found.queue_offset == 3 {
-            continue;
-        }
         let unwritten = {
             let mut state = shared.state();
             rebuild.dispatch(&mut state, &found)?;
@@ -338,6 +363,14 @@ fn build(
         rebuild.begin_new_lives(&mut shared.state())?;
     }
     for floor in &survey.floors {
+        if shared
+            .state()
+            .queues
+            .find_whole(&floor.topic, floor.id)
+            .is_err()
+        {
+            continue; // it is not rebuilt yet
+        }
         rebuild.keep_places(&mut shared.state(), floor)?;
         if shared.state().queues.tails_size() > REBUILD_SIZE_MAX {
             write_all(&shared, &mut progress)?;
@@ -349,15 +382,35 @@ fn build(
     }
     let mut guard = shared.state();
     let state = &mut *guard;
-    for &number in &rebuild.begin_lost {
-        state.queues.skip_lost(&mut state.cache, number)?;
-    }
+    rebuild.skip_lost(state)?;
     state.log.adopt_crcs(&files, &survey.holes);
     state.queues.take_arrivals();
     state.marked_from = progress.marked_from();
     drop(guard);
     shared.set_progress(progress);
-    Ok(shared)
+    let has_queues = shared.state().queues.is_partial;
+    if !has_queues {
+        remove_note(&*shared.disk, &shared.settings.root)?;
+    }
+    if !has_queues && !survey.index_waits {
+        return Ok((shared, None));
+    }
+    let index_from = survey.index_waits.then_some(survey.index_from);
+    rebuild.queues_from = if has_queues { files.min } else { u64::MAX };
+    rebuild.index_from = index_from.unwrap_or(u64::MAX);
+    rebuild.is_late = true;
+    let from = match index_from {
+        Some(from) if !has_queues && survey.index_unread.is_some() => from,
+        Some(from) if !has_queues => files.base_of(from).max(files.min),
+        _ => files.min,
+    };
+    let left = Left {
+        queues: has_queues.then_some(survey.waiting),
+        index_from,
+        index_unread: survey.index_unread,
+    };
+    let job = Job::new(&mut shared.state(), files, rebuild, from, survey.end, left);
+    Ok((shared, Some(job)))
 }
 
 fn starting_progress(disk: &dyn Disk, root: &Path) -> Result<crate::marker::Marker> {
@@ -374,126 +427,4 @@ fn open_queue(queues: &mut QueueTable, cache: &mut FileCache, found: &FoundQueue
         queues.clear_files_behind(cache, number, found.count)?;
     }
     Ok(())
-}
-
-/// Dispatch of records that queues or index may have already.
-struct Rebuild {
-    queues_from: u64,
-    index_from: u64,
-    dropped: Dropped,
-    holes: Vec<Hole>,
-    delay_levels_ms: Vec<i64>,
-    /// Records that claim the first place of a queue that has older ones: the topic was deleted and
-    /// made anew, or a damaged record lies. The next record of the queue tells.
-    new_lives: HashMap<u32, Unit>,
-    /// Queues whose first unit may stand for a lost message.
-    begin_lost: HashSet<u32>,
-}
-
-impl Rebuild {
-    fn dispatch(&mut self, state: &mut State, found: &Record<'_>) -> Result<()> {
-        let marks = record::scan_properties(found.properties);
-        if found.log_offset >= self.index_from && record::is_indexed(found.sys_flag) {
-            let mut hashes = Vec::new();
-            index_hashes(found.topic, &marks, |hash| hashes.push(hash));
-            let (at, time) = (found.log_offset, found.store_timestamp_ms);
-            state.index.put(&mut state.cache, &hashes, at, time);
-        }
-        if found.log_offset < self.queues_from
-            || !found.enters_queue()
-            || self.dropped.has(found.topic, found.log_offset)
-        {
-            return Ok(());
-        }
-        let Some(topic) = queue_topic(found.topic) else {
-            return Ok(());
-        };
-        let time = found.store_timestamp_ms;
-        let unit = Unit {
-            log_offset: found.log_offset,
-            size: found.size as i32,
-            tag: record::tag_field(found.topic, &marks, time, &self.delay_levels_ms),
-        };
-        let number = state.queues.find_or_add(topic, found.queue_id);
-        self.add(state, number, found.queue_offset, unit)
-    }
-
-    fn add(&mut self, state: &mut State, number: u32, queue_offset: i64, unit: Unit) -> Result<()> {
-        if let Some(first) = self.new_lives.remove(&number) {
-            if queue_offset == 1 {
-                state.queues.cut(&mut state.cache, number, 0)?;
-                state.queues.push(number, 0, first);
-            }
-        }
-        let queue = state.queues.queue(number);
-        let (min, count) = (queue.min, queue.count);
-        if (min..count).contains(&queue_offset) {
-            let known = state.queues.unit(&mut state.cache, number, queue_offset)?;
-            if !known.is_blank() {
-                // There already, or of a later life of the topic. A life of its own begins at 0.
-                if queue_offset == 0 && known.log_offset < unit.log_offset {
-                    self.new_lives.insert(number, unit);
-                }
-                return Ok(());
-            }
-            // A lost message is there again.
-            state.queues.cut(&mut state.cache, number, queue_offset)?;
-        } else if queue_offset < min {
-            return Ok(());
-        } else if count > 0 && queue_offset > count {
-            let lost_max = self.lost_before(unit.log_offset) / record::RECORD_SIZE_MIN as u64;
-            if queue_offset - count > state.queues.units_per_file() + lost_max as i64 {
-                return Ok(()); // no hole explains that: not to be believed
-            }
-            let near = self.near(state, number, unit.log_offset)?;
-            state.queues.fill(number, queue_offset, near);
-            self.begin_lost.insert(number);
-        }
-        state.queues.push(number, queue_offset, unit);
-        Ok(())
-    }
-
-    /// Believes new lives that no further record speaks for or against.
-    fn begin_new_lives(&mut self, state: &mut State) -> Result<()> {
-        for (number, first) in std::mem::take(&mut self.new_lives) {
-            state.queues.cut(&mut state.cache, number, 0)?;
-            state.queues.push(number, 0, first);
-        }
-        Ok(())
-    }
-
-    /// Bytes of all holes before `log_offset`.
-    fn lost_before(&self, log_offset: u64) -> u64 {
-        let before = self.holes.iter().filter(|hole| hole.to <= log_offset);
-        before.map(|hole| hole.to - hole.from).sum()
-    }
-
-    /// A log position for blank units behind the queue's last one: in the last hole before `log_offset`.
-    fn near(&self, state: &mut State, number: u32, log_offset: u64) -> Result<u64> {
-        let count = state.queues.queue(number).count;
-        let last = state.queues.unit(&mut state.cache, number, count - 1)?;
-        let before = self.holes.iter().filter(|hole| hole.from < log_offset);
-        let hole = before.map(|hole| hole.from).next_back().unwrap_or(0);
-        Ok(hole.max(last.log_offset).max(1))
-    }
-
-    /// Places that were given to messages which are lost stay given.
-    fn keep_places(&self, state: &mut State, floor: &KnownQueue) -> Result<()> {
-        if floor.count <= 0 || queue_topic(floor.topic.as_bytes()).is_none() {
-            return Ok(());
-        }
-        let number = state.queues.find_or_add(&floor.topic, floor.id);
-        if state.queues.queue(number).count == 0 {
-            let near = self.holes.last().map_or(1, |hole| hole.from.max(1));
-            let blank = Unit {
-                log_offset: near,
-                ..Unit::BLANK
-            };
-            state.queues.push(number, floor.count - 1, blank);
-            return state.queues.skip_lost(&mut state.cache, number);
-        }
-        let near = self.near(state, number, u64::MAX)?;
-        state.queues.fill(number, floor.count, near);
-        state.queues.skip_lost(&mut state.cache, number)
-    }
 }

@@ -81,6 +81,14 @@ impl Progress {
         from(&self.marker.written).min(from(&self.marker.synced))
     }
 
+    /// Up to where the marker calls the index right.
+    pub fn index_ends(&mut self) -> [&mut u64; 2] {
+        [
+            &mut self.marker.written.index_to,
+            &mut self.marker.synced.index_to,
+        ]
+    }
+
     fn touch(&mut self, path: &Path, file: &Arc<dyn DiskFile>) {
         if self.sync_failure.is_some() {
             return; // none will be synced any more
@@ -190,7 +198,9 @@ fn persist_round(shared: &Shared, progress: &mut Progress, is_closing: bool) -> 
     progress.marker.written = candidate.point;
     if progress.candidate.is_none() {
         let is_due = progress.synced_at.elapsed() >= SYNC_INTERVAL;
-        let is_behind = progress.marker.synced.log_to != candidate.point.log_to;
+        let synced = progress.marker.synced;
+        let is_behind =
+            synced.log_to != candidate.point.log_to || synced.index_to != candidate.point.index_to;
         if is_closing || (is_due && is_behind) {
             progress.candidate = Some(candidate);
         }
@@ -260,7 +270,10 @@ fn write_out(
             index_timestamp_ms: 0,
         };
         let dirty = state.queues.take_dirty();
-        let has_moved = point.log_to != progress.marker.written.log_to || !dirty.is_empty();
+        let written = progress.marker.written;
+        let has_moved = point.log_to != written.log_to
+            || point.index_to != written.index_to
+            || !dirty.is_empty();
         // A store that has gone quiet is synced, too: else no start could begin behind its first
         // segments, and none of them could be removed.
         let is_behind = progress.marker.synced.log_to != point.log_to
@@ -282,7 +295,8 @@ fn write_out(
     write_index(shared, progress, is_closing)?;
     let state = shared.state();
     let known = progress.marker.written;
-    (candidate.point.index_name, candidate.point.index_count) = if shared.settings.index_enabled {
+    let is_whole = shared.settings.index_enabled && !state.ongoing.is_index_split;
+    (candidate.point.index_name, candidate.point.index_count) = if is_whole {
         state.index.persisted()
     } else {
         (known.index_name, known.index_count)
@@ -399,6 +413,20 @@ fn write_index(shared: &Shared, progress: &mut Progress, is_closing: bool) -> Re
     }
 }
 
+/// Writes and syncs what a rebuild of queues made, and notes which queues there are now.
+pub fn settle(shared: &Shared, progress: &mut Progress) -> Result<()> {
+    write_all(shared, progress)?;
+    if let Some(failure) = &progress.sync_failure {
+        return Err(failure.clone());
+    }
+    if let Err(failure) = sync_files(shared, progress) {
+        progress.sync_failure = Some(failure.clone());
+        progress.unsynced.clear();
+        return Err(failure);
+    }
+    note_queues(shared, progress)
+}
+
 /// Syncs everything written since the last time, names of new files included.
 fn sync_files(shared: &Shared, progress: &mut Progress) -> Result<()> {
     for (path, file) in &progress.unsynced {
@@ -477,6 +505,9 @@ fn note_queues(shared: &Shared, progress: &mut Progress) -> Result<()> {
 }
 
 fn write_checkpoint(shared: &Shared, candidate: &Candidate) -> Result<()> {
+    if shared.state().ongoing.is_any() {
+        return Ok(()); // the start's stays, by which Apache looks through the whole log
+    }
     let checkpoint = Checkpoint {
         log_timestamp_ms: candidate.timestamp_ms,
         queues_timestamp_ms: candidate.timestamp_ms,

@@ -20,18 +20,19 @@ use std::sync::Arc;
 use crate::checkpoint::{Checkpoint, CONFIRM_OURS};
 use crate::damage::{merged, Hole};
 use crate::disk::Disk;
+use crate::doubted::{all_of, lacking, refuse_unfinished, without};
 use crate::error::{failed, Result, StoreError};
 use crate::file_cache::FileCache;
 use crate::flush::FailureNote;
 use crate::found_queues::{
-    lacks_units, last_place, list_queues, measure, newest_seen, newest_unit, refuse_dropped,
-    FoundQueue,
+    last_place, list_queues, measure, newest_seen, newest_unit, refuse_dropped, FoundQueue,
 };
 use crate::index::IndexSet;
 use crate::index_format::Shape;
-use crate::log_check::{scan, Known, Places, Scan};
+use crate::log_check::{first_with_records, foreign_safe_base, scan, Known, Places, Scan};
 use crate::marker::{DroppedTopic, KnownQueue, Marker, Point, QueuesFile};
 use crate::queue_unit::topic_problem;
+use crate::rebuilder::RebuildNote;
 use crate::record;
 use crate::remembered::{floors, note_of_floors, round_up, told, Memory};
 use crate::scan::{look_beyond, LogFiles, WAY_OUT};
@@ -76,6 +77,15 @@ pub struct Survey {
     pub index_from: u64,
     /// A record boundary before which no record needs dispatching.
     pub dispatch_from: u64,
+    /// These queues are rebuilt behind the start's back, with the places that were given.
+    pub waiting: Vec<KnownQueue>,
+    /// All queues are, known or not.
+    pub are_all_waiting: bool,
+    /// So are records from `index_from` on indexed.
+    pub index_waits: bool,
+    /// Files of the index, behind those in `index`, that are read through before that: entries for
+    /// records before `index_from` are believed, if they make sense.
+    pub index_unread: Option<IndexSet>,
     pub dropped: Vec<DroppedTopic>,
     pub marker: Marker,
     /// What queues and index can be trusted for before anything is rebuilt.
@@ -98,11 +108,18 @@ enum Trust {
     ForeignKilled(Option<Checkpoint>),
 }
 
+impl Survey {
+    pub fn has_waiting_queues(&self) -> bool {
+        self.are_all_waiting || !self.waiting.is_empty()
+    }
+}
+
 /// Looks at everything and decides; changes nothing.
 pub fn survey(disk: &Arc<dyn Disk>, settings: &Settings, cache: &mut FileCache) -> Result<Survey> {
     let root = &settings.root;
     let marker = Marker::read(&**disk, root)?;
     let queues_file = QueuesFile::read(&**disk, root)?;
+    let unfinished = RebuildNote::read(&**disk, root)?;
     let mut memory = Memory::read(disk, root, marker.as_ref())?;
     let files = LogFiles::list_known(
         Arc::clone(disk),
@@ -146,14 +163,31 @@ pub fn survey(disk: &Arc<dyn Disk>, settings: &Settings, cache: &mut FileCache) 
     }
     let queues_file = queues_file.filter(|_| is_ours);
     let drops_are_noted = queues_file.is_some();
-    let known = queues_file.unwrap_or_default();
+    let mut known = queues_file.unwrap_or_default();
     let dropped = Dropped::new(&known.dropped);
+    let mut was_whole = false;
+    if let Some(note) = unfinished.filter(|_| is_ours) {
+        known.raise(&note.queues);
+        was_whole = note.is_whole;
+        refuse_unfinished(&mut queues, &note);
+    }
     for queue in &mut queues {
         if dropped.has_topic(&queue.topic) {
             refuse_dropped(disk, queue, queue_file_size, &dropped)?;
         }
     }
-    let mut rebuild_all = lacks_units(&queues, &known, &mut notes);
+    // Where we stopped last, only what lacks something is rebuilt, and later: `rebuilder.rs`.
+    let may_wait = matches!(trust, Trust::Clean(_) | Trust::Killed(_));
+    for queue in queues.iter_mut().filter(|queue| queue.may_lack_begin) {
+        queue.refuse_if(may_wait);
+    }
+    let mut waiting = lacking(disk, &queues, queue_file_size, &known, &dropped, &mut notes)?;
+    let mut rebuild_all = !may_wait && !waiting.is_empty();
+    let lost_all = !drops_are_noted && queues.is_empty() && limit > files.min;
+    let mut are_all_waiting = may_wait && (lost_all || was_whole);
+    if !may_wait {
+        waiting.clear();
+    }
     let newest = newest_unit(disk, &queues, queue_file_size)?;
     if !is_ours {
         // Nothing of ours tells how far the log reached; queues that point into segments behind the
@@ -180,9 +214,6 @@ pub fn survey(disk: &Arc<dyn Disk>, settings: &Settings, cache: &mut FileCache) 
         Trust::Foreign => newest.unwrap_or(files.min),
         Trust::ForeignKilled(_) | Trust::Unsure => limit,
     };
-    if indexes {
-        scan_from = scan_from.min(index_from);
-    }
     if rebuild_all {
         scan_from = files.min;
     }
@@ -203,19 +234,18 @@ pub fn survey(disk: &Arc<dyn Disk>, settings: &Settings, cache: &mut FileCache) 
         vouched_to: synced_to.map_or(0, Marker::vouched_to).max(units_to),
         doubted: &memory.noted,
     };
-    let scan = |from: u64| scan(&files, from, &queues, &dropped, &known_log);
+    let judged = without(&queues, &waiting);
+    let scan = |from: u64| scan(&files, from, &judged, &dropped, &known_log);
 
     let clean = match &trust {
-        Trust::Clean(point) if !rebuild_all && (!indexes || index_from >= point.log_to) => {
-            Some(Scan {
-                end: point.log_to,
-                last: last_of(&files, point)?,
-                has_gap: false,
-                from: point.log_to,
-                holes: Vec::new(),
-                places: Places::new(&queues),
-            })
-        }
+        Trust::Clean(point) => Some(Scan {
+            end: point.log_to,
+            last: last_of(&files, point)?,
+            has_gap: false,
+            from: point.log_to,
+            holes: Vec::new(),
+            places: Places::new(&judged),
+        }),
         _ => None,
     };
     let was_scanned = clean.is_none();
@@ -223,7 +253,10 @@ pub fn survey(disk: &Arc<dyn Disk>, settings: &Settings, cache: &mut FileCache) 
         Some(outcome) => outcome,
         None => scan(first_with_records(&files, scan_from)?)?,
     };
-    if outcome.has_gap {
+    if outcome.has_gap && may_wait {
+        notes.push("consume queues lack messages of earlier segments, rebuilt from the log".into());
+        are_all_waiting = true;
+    } else if outcome.has_gap {
         notes.push("consume queues lack messages of earlier segments, rebuilt from the log".into());
         rebuild_all = true;
         outcome = scan(files.min)?;
@@ -336,14 +369,14 @@ pub fn survey(disk: &Arc<dyn Disk>, settings: &Settings, cache: &mut FileCache) 
         },
         _ => Point::default(),
     };
-    let first_needed = if indexes {
-        queues_from.min(index_from)
-    } else {
-        queues_from
-    };
+    // Entries for records that the queues have are made later.
+    let index_waits = indexes && (index_from < queues_from || found_index.unread.is_some());
+    if are_all_waiting {
+        waiting = all_of(disk, &queues, queue_file_size, known, &dropped)?;
+    }
     let dispatch_from = match &trust {
-        Trust::Clean(point) | Trust::Killed(point) if first_needed == point.log_to => point.log_to,
-        _ => files.base_of(first_needed).max(files.min),
+        Trust::Clean(point) | Trust::Killed(point) if queues_from == point.log_to => point.log_to,
+        _ => files.base_of(queues_from).max(files.min),
     };
     Ok(Survey {
         end,
@@ -362,6 +395,10 @@ pub fn survey(disk: &Arc<dyn Disk>, settings: &Settings, cache: &mut FileCache) 
         index_remove: found_index.remove,
         index_from,
         dispatch_from,
+        waiting,
+        are_all_waiting,
+        index_waits,
+        index_unread: found_index.unread,
         dropped: known.dropped.clone(),
         marker: Marker {
             log_synced_to: synced_to.map_or(0, Marker::vouched_to),
@@ -371,15 +408,6 @@ pub fn survey(disk: &Arc<dyn Disk>, settings: &Settings, cache: &mut FileCache) 
         notes,
         files,
     })
-}
-
-/// The beginning of the segment `log_offset` is in, or of the nearest one before it that holds a record.
-fn first_with_records(files: &LogFiles, log_offset: u64) -> Result<u64> {
-    let mut base = files.base_of(log_offset.min(files.max));
-    while base > files.min && files.head(base)?.is_none() {
-        base -= files.segment_size;
-    }
-    Ok(base.max(files.min))
 }
 
 /// Whose stop this was. The marker counts only if Apache was not here since and the log still has the
@@ -451,30 +479,8 @@ fn last_of(files: &LogFiles, point: &Point) -> Result<Option<LastRecord>> {
     }))
 }
 
-/// From which segment on Apache would look after being killed: the newest one whose first record is
-/// not behind what its checkpoint calls safe.
-fn foreign_safe_base(files: &LogFiles, checkpoint: Option<&Checkpoint>) -> Result<u64> {
-    let Some(checkpoint) = checkpoint else {
-        return Ok(files.min);
-    };
-    let mut base = files.max;
-    while base > files.min {
-        base -= files.segment_size;
-        let Some(head) = files.head(base)? else {
-            continue;
-        };
-        let time = record::store_timestamp(&head).unwrap_or(0);
-        let is_safe = if checkpoint.queues_log_offset > 0 {
-            base as i64 <= checkpoint.queues_log_offset
-        } else {
-            time <= checkpoint.queues_timestamp_ms
-        };
-        if time != 0 && is_safe {
-            return Ok(base);
-        }
-    }
-    Ok(files.min)
-}
+/// More entries than this are not read through before the store is open.
+const ENTRIES_READ_MAX: u64 = 20_000;
 
 /// The index as it will be opened.
 struct FoundIndex {
@@ -483,6 +489,7 @@ struct FoundIndex {
     remove: Vec<PathBuf>,
     /// Records from here on are indexed (again).
     from: u64,
+    unread: Option<IndexSet>,
 }
 
 /// Loads the index files and decides which entries stay and from where records are indexed again.
@@ -505,6 +512,7 @@ fn survey_index(
             index,
             remove: Vec::new(),
             from: 0,
+            unread: None,
         });
     }
     if !index.load(cache)? {
@@ -518,6 +526,7 @@ fn survey_index(
             index,
             remove,
             from: files.min,
+            unread: None,
         });
     }
     // First file to be read through, up to which log position, and whether all before that is there.
@@ -534,14 +543,26 @@ fn survey_index(
                     remove: index.clear(),
                     index,
                     from: files.min,
+                    unread: None,
                 });
             } else if matches!(trust, Trust::Clean(_)) && point.index_to == point.log_to {
                 return Ok(FoundIndex {
                     index,
                     remove: Vec::new(),
                     from: point.index_to,
+                    unread: None,
                 });
             } else {
+                // A round of the persister may have filled a file with more than the marker speaks of.
+                let position = position.min(index.first_reaching(point.index_to));
+                if index.entries_from(position) > ENTRIES_READ_MAX {
+                    return Ok(FoundIndex {
+                        unread: Some(index.split_off(position)),
+                        index,
+                        remove: Vec::new(),
+                        from: point.index_to,
+                    });
+                }
                 (position, point.index_to, true)
             }
         }
@@ -552,6 +573,7 @@ fn survey_index(
                 index,
                 remove: Vec::new(),
                 from,
+                unread: None,
             });
         }
         Trust::Foreign | Trust::Unsure => (0, files.max, false),
@@ -565,6 +587,7 @@ fn survey_index(
         index,
         remove,
         from,
+        unread: None,
     })
 }
 

@@ -272,7 +272,8 @@ fn remove_of_queue(
     let (dir, upto) = {
         let mut guard = shared.state();
         let state = &mut *guard;
-        if state.queues.queue(number).is_dropped {
+        let queue = state.queues.queue(number);
+        if queue.is_dropped || queue.is_rebuilding {
             return Ok(false);
         }
         let log_min = state.log.min();

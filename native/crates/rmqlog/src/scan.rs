@@ -334,6 +334,15 @@ impl<'a> Scanner<'a> {
         }
     }
 
+    /// The same, of a log that a start has looked at: `holes` are passed over, others are found.
+    pub fn searching(files: &'a LogFiles, from: u64, end: u64, holes: &'a [Hole]) -> Scanner<'a> {
+        Scanner {
+            known_holes: holes,
+            at_bad: AtBad::Search,
+            ..Scanner::new(files, from, end, true)
+        }
+    }
+
     /// The holes met so far, and what was wrong where each begins.
     pub fn take_holes(&mut self) -> Vec<(Hole, &'static str)> {
         std::mem::take(&mut self.found_holes)
@@ -379,17 +388,25 @@ impl<'a> Scanner<'a> {
 
     /// The next record, or where and why there is none.
     pub fn next_record(&mut self) -> Result<std::result::Result<Record<'_>, End>> {
+        match self.seek()? {
+            Some(end) => Ok(Err(end)),
+            None => self.take(),
+        }
+    }
+
+    /// Goes to the next record; answers where and why there is none.
+    pub fn seek(&mut self) -> Result<Option<End>> {
         while let Some(reason) = self.look()? {
             let end = End {
                 log_offset: self.position,
                 reason: (self.position < self.end).then_some(reason),
             };
             if end.reason.is_none() || matches!(self.at_bad, AtBad::Stop) {
-                return Ok(Err(end));
+                return Ok(Some(end));
             }
             let beyond = look_beyond(self.files, end.log_offset)?;
             let Some(valid) = beyond.valid_record.filter(|&valid| valid < self.end) else {
-                return Ok(Err(end));
+                return Ok(Some(end));
             };
             let hole = Hole {
                 from: end.log_offset,
@@ -398,6 +415,11 @@ impl<'a> Scanner<'a> {
             self.found_holes.push((hole, reason));
             self.go_to(valid);
         }
+        Ok(None)
+    }
+
+    /// The record [`Scanner::seek`] went to.
+    pub fn take(&mut self) -> Result<std::result::Result<Record<'_>, End>> {
         let base = self.files.base_of(self.position);
         let room = base + self.files.segment_size - self.position;
         let from = (self.position - self.buffer_at) as usize;

@@ -21,6 +21,9 @@ pub struct Settings {
     pub delay_levels_ms: Vec<i64>,
     /// A write that has been with the disk for longer keeps new messages out.
     pub write_busy_ms: u64,
+    /// Queues and index that must be made anew from the log are made by a thread of their own, and the
+    /// store opens before that; else they are whole when it is open.
+    pub rebuild_in_background: bool,
 }
 
 impl Settings {
@@ -41,6 +44,7 @@ impl Settings {
             reserve_ahead: 32 << 20,
             delay_levels_ms: Vec::new(),
             write_busy_ms: 1000,
+            rebuild_in_background: false,
         }
     }
 

@@ -19,6 +19,7 @@ use crate::index_format::key_hash;
 use crate::marker::{DroppedTopic, KnownQueue, Point, QueuesFile};
 use crate::pace::Pace;
 use crate::queue_unit::{topic_problem, Unit};
+use crate::rebuilder::Ongoing;
 use crate::record::{self, Marks, Message, Place, PROPERTIES_SIZE_MAX};
 use crate::recover::LastRecord;
 use crate::settings::Settings;
@@ -67,6 +68,9 @@ pub struct State {
     /// The note of the dropped topics on disk reaches behind the log's end: records that come there now
     /// would be taken for those of the topic's old life.
     pub is_note_stale: bool,
+    /// Grows with every topic dropped.
+    pub drop_count: u64,
+    pub ongoing: Ongoing,
     /// The marker on disk speaks of records from here on: they must stay for the next start.
     pub marked_from: u64,
     /// Appends that would end behind this log position are refused, and why.
@@ -107,6 +111,8 @@ impl State {
             last_store_timestamp_ms: last.map_or(0, |last| last.store_timestamp_ms),
             dropped,
             is_note_stale: false,
+            drop_count: 0,
+            ongoing: Ongoing::default(),
             marked_from: 0,
             limit: None,
             failure: None,
@@ -189,9 +195,9 @@ impl State {
         }
     }
 
-    /// The queue's number, its `min` as the log is now.
+    /// The queue's number, its `min` as the log is now; refused while it is being rebuilt.
     pub fn find_queue(&mut self, topic: &str, id: i32) -> Result<Option<u32>> {
-        let found = self.queues.find(topic, id);
+        let found = self.queues.find_whole(topic, id)?;
         if let Some(number) = found {
             let log_min = self.log.min();
             self.queues.correct_min(&mut self.cache, number, log_min)?;
@@ -200,8 +206,11 @@ impl State {
     }
 
     /// Whether the oldest segment may go: everything in it is committed and dispatched, it is not the
-    /// one being written, and no start needs it.
+    /// one being written, and no start and no rebuild needs it.
     pub fn is_oldest_removable(&self) -> bool {
+        if self.ongoing.is_any() {
+            return false;
+        }
         let last = self.last_committed.map_or(0, |last| last.log_offset);
         let needed = self
             .log
@@ -255,7 +264,7 @@ impl State {
                 "{TAILS_SIZE_MAX} bytes of queue units and index entries could not be written yet"
             )));
         }
-        if self.queues.find(topic, message.queue_id).is_some() {
+        if self.queues.find_whole(topic, message.queue_id)?.is_some() {
             return Ok(()); // a topic with this queue was looked at before
         }
         match topic_problem(topic) {
@@ -510,8 +519,11 @@ impl State {
                 self.keys
                     .extend(self.pending_keys.drain(..next.key_count as usize));
                 let (log_offset, time) = (next.log_offset, next.store_timestamp_ms);
-                self.index
-                    .put(&mut self.cache, &self.keys, log_offset, time);
+                // While older records are being indexed, this one waits for its turn there.
+                if self.ongoing.index_to.is_none() {
+                    self.index
+                        .put(&mut self.cache, &self.keys, log_offset, time);
+                }
             }
             if next.enters_queue && !self.queues.queue(next.queue).is_dropped {
                 let unit = Unit {
@@ -535,9 +547,11 @@ impl State {
             return Err(StoreError::Illegal(problem));
         }
         let numbers = self.queues.drop_topic(topic);
-        if numbers.is_empty() {
+        if numbers.is_empty() && !self.queues.is_partial {
             return Ok(());
         }
+        self.ongoing.floors.retain(|floor| floor.topic != topic);
+        self.drop_count += 1;
         self.dropped.retain(|gone| gone.topic != topic);
         let log_to = self.log.appended();
         self.dropped.push(DroppedTopic {
@@ -560,10 +574,16 @@ impl State {
             id,
             count,
         };
-        QueuesFile {
+        let mut file = QueuesFile {
             queues: self.queues.all().into_iter().map(known).collect(),
             dropped: self.dropped.clone(),
-        }
+        };
+        file.raise(&self.ongoing.floors);
+        file
+    }
+
+    pub fn dropped(&self) -> &[DroppedTopic] {
+        &self.dropped
     }
 
     /// How far commit is, with the proof that the log is the one meant.
@@ -572,7 +592,7 @@ impl State {
         let mut point = Point {
             log_to: self.commit,
             index_to: if is_indexed {
-                self.commit
+                self.ongoing.index_to.unwrap_or(self.commit)
             } else {
                 known_index_to
             },

@@ -34,6 +34,7 @@ class PythonBug(NamedTuple):
 
 
 _CUTS: Final = "sim::every_cut_of_the_power_or_the_process_keeps_the_promise"
+_REBUILD: Final = "sim::directed::a_rebuild_that_was_cut_off_is_not_believed"
 _FULL: Final = "a_full_disk_takes_the_turn_back_and_the_next_one_gets_its_offsets"
 
 RUST_BUGS: Final[dict[str, RustBug]] = {
@@ -52,16 +53,37 @@ RUST_BUGS: Final[dict[str, RustBug]] = {
         "lib",
         "engine::tests::without_abort_a_store_that_was_not_closed_is_looked_through",
     ),
+    "commit_at_hand_over": RustBug(
+        "a turn is committed once the writer's thread has it",
+        "lib",
+        "writer::tests::"
+        "while_a_write_hangs_appends_and_reads_go_on_and_what_came_meanwhile_is_one_write",
+    ),
     "commit_before_flushed": RustBug(
         "SYNC_FLUSH commits at the write",
         "faults",
         "what_waits_for_its_sync_is_not_shown",
     ),
     "commit_before_write": RustBug("a turn is committed before it is written", "faults", _FULL),
+    "crc_not_compared": RustBug(
+        "a pull does not compare the checksum of the whole record",
+        "crc",
+        "a_flipped_bit_anywhere_in_a_record_is_noticed_and_counted",
+    ),
+    "crcs_not_synced": RustBug(
+        "the marker calls records safe whose checksums are not synced",
+        "lib",
+        "sim::directed::a_sync_vouches_for_no_record_whose_checksum_is_not_safe",
+    ),
     "cut_on_crc": RustBug(
         "a start cuts the log at the first bad record, as Apache's does",
         "damage",
         "below_what_was_synced_appends_go_on_in_the_same_segment",
+    ),
+    "digest_chain_unchecked": RustBug(
+        "a check does not follow the chain from digest to digest",
+        "crc",
+        "a_check_reads_the_chain_of_digests_and_tells_a_bad_record_from_a_bad_checksum",
     ),
     "drop_not_noted": RustBug(
         "a dropped topic is not noted before its files go",
@@ -123,6 +145,16 @@ RUST_BUGS: Final[dict[str, RustBug]] = {
         "faults",
         "a_queue_half_removed_does_not_seem_to_have_expired_messages",
     ),
+    "rebuild_not_noted": RustBug(
+        "a rebuild is not noted before it touches files",
+        "lib",
+        _REBUILD,
+    ),
+    "rebuild_note_goes_early": RustBug(
+        "the note of a rebuild is removed before its files are written",
+        "lib",
+        _REBUILD,
+    ),
     "rebuild_skips_a_record": RustBug(
         "a rebuild of the queues leaves a record out",
         "recovery",
@@ -153,12 +185,22 @@ RUST_BUGS: Final[dict[str, RustBug]] = {
         "faults",
         "a_segment_the_device_failed_at_is_not_tried_again_and_nothing_more_is_taken",
     ),
+    "shown_before_rebuilt": RustBug(
+        "a queue is shown before its rebuild has ended",
+        "rebuild",
+        "other_queues_serve_while_one_is_rebuilt",
+    ),
     "skip_log_sync": RustBug(
         "the log is never synced",
         "lib",
         "sim::directed::a_power_cut_takes_nothing_that_was_acknowledged",
     ),
     "skip_segment_dir_sync": RustBug("a new segment's directory entry is not synced", "lib", _CUTS),
+    "stale_crcs_stay": RustBug(
+        "a start leaves checksums of records behind the log's end",
+        "crc",
+        "checksums_do_not_outlive_records_that_were_cut_off",
+    ),
     "start_marker_not_durable": RustBug(
         "the marker of a start is not synced",
         "lib",
@@ -178,6 +220,11 @@ RUST_BUGS: Final[dict[str, RustBug]] = {
         "the torn end of the log is not cleared",
         "recovery",
         "an_incomplete_last_record_is_cut_whatever_is_left_of_it",
+    ),
+    "writers_failure_untold": RustBug(
+        "a write that failed on the writer's thread is not told",
+        "lib",
+        "writer::tests::a_disk_found_full_by_the_writer_takes_back_all_that_is_not_written",
     ),
 }
 
@@ -230,6 +277,14 @@ PYTHON_BUGS: Final[dict[str, PythonBug]] = {
         "tests/unit/store/test_journal_format.py::"
         "test_every_damaged_byte_of_an_entry_is_damage_and_never_torn",
     ),
+    "journal_lost_pages_believed": PythonBug(
+        "the start after a failed sync reads the journal from the kernel's memory",
+        "store/failed_sync.py",
+        "            files.drop_cache(path)\n",
+        "",
+        "tests/unit/store/test_failed_sync.py::"
+        "test_what_the_device_does_not_give_back_is_not_believed",
+    ),
     "journal_retries_failed_sync": PythonBug(
         "a sync of the journal that failed is tried again and believed",
         "store/journal.py",
@@ -240,8 +295,8 @@ PYTHON_BUGS: Final[dict[str, PythonBug]] = {
     "journal_start_syncs_nothing": PythonBug(
         "entries a killed process left are called durable without a sync",
         "store/journal.py",
-        "        for fd in fds:\n            self._files.sync(fd)\n        for fd in fds[:-1]:",
-        "        for fd in fds[:-1]:",
+        "            try:\n                self._files.sync(fd)\n            except OSError",
+        "            try:\n                pass\n            except OSError",
         _JOURNAL_TESTS + "test_a_start_syncs_what_a_killed_process_left",
     ),
     "metadata_renamed_before_sync": PythonBug(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -33,6 +34,12 @@ def test_every_planted_bug_is_listed_with_an_existing_test() -> None:
         assert f"def {test}(" in (ROOT / path).read_text(), python.test
         ast.parse(planted_text(python), name)
     assert not RUST_BUGS.keys() & PYTHON_BUGS.keys()
+
+
+def test_the_table_of_planted_bugs_is_complete() -> None:
+    text = (ROOT / "docs/explanation/simulated-disk.md").read_text()
+    table = text.partition("| Kind of bug | Planted as |")[2].partition("\n\n")[0]
+    assert sorted(re.findall(r"`(\w+)`", table)) == sorted([*RUST_BUGS, *PYTHON_BUGS])
 
 
 def test_the_engine_that_is_installed_has_no_planted_bugs() -> None:

@@ -16,6 +16,7 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyTuple, PyType};
 use rmqlog::read::{Boundary, ReadStatus};
 use rmqlog::record::Message;
+use rmqlog::settings::SLOW_WRITE_MS;
 use rmqlog::{Appended, Engine, Settings, StoreError};
 
 use crate::disk;
@@ -211,6 +212,7 @@ impl LogEngine {
             message_size_max,
             reserve_ahead,
             write_busy_ms,
+            slow_write_ms: SLOW_WRITE_MS,
             delay_levels_ms,
             rebuild_in_background,
         };

@@ -140,7 +140,7 @@ impl QueueTable {
     pub fn find_whole(&self, topic: &str, id: i32) -> Result<Option<u32>> {
         let found = self.find(topic, id);
         let is_absent = match found {
-            Some(number) => self.queue(number).is_rebuilding,
+            Some(number) => self.queue(number).is_rebuilding && !mutant!("shown_before_rebuilt"),
             None => self.is_partial,
         };
         if is_absent {

@@ -67,6 +67,7 @@ fn settings(root: &Path) -> Settings {
         index_entry_count: 30,
         flush_interval_consume_queue_ms: 3_600_000,
         sync_flush: true,
+        slow_write_ms: u64::MAX,
         ..Settings::new(root)
     }
 }

@@ -25,6 +25,7 @@ use crate::file_cache::FileCache;
 use crate::flush::{FailureNote, Flusher};
 use crate::found_queues::FoundQueue;
 use crate::marker::Point;
+use crate::pace::Pace;
 use crate::persist::{write_all, Progress};
 use crate::rebuilder::{remove_note, Job, Left, RebuildNote};
 use crate::record;
@@ -90,7 +91,9 @@ pub fn open(disk: Arc<dyn Disk>, settings: Settings, event: &Arc<Event>) -> Resu
     lock.write_text(LOCK_TEXT)
         .map_err(|error| failed("write", &path, &error))?;
     note_holes(&*disk, &survey, &root)?;
-    settle(&*disk, &root, &survey.files, survey.end)?;
+    if !mutant!("stale_crcs_stay") {
+        settle(&*disk, &root, &survey.files, survey.end)?;
+    }
     note_rebuild(&*disk, &survey, &root)?;
     begin(&*disk, &survey, &root)?;
     clear_log_end(&*disk, &survey)?;
@@ -128,7 +131,7 @@ fn note_holes(disk: &dyn Disk, survey: &Survey, root: &Path) -> Result<()> {
 
 /// From here on the files of these queues are not to be believed.
 fn note_rebuild(disk: &dyn Disk, survey: &Survey, root: &Path) -> Result<()> {
-    if !survey.has_waiting_queues() {
+    if !survey.has_waiting_queues() || mutant!("rebuild_not_noted") {
         return Ok(());
     }
     make_own_dir(disk, root)?;
@@ -347,6 +350,7 @@ fn build(
     state.damage = Damage::new(rebuild.holes.clone());
     let mut progress = Progress::new(starting_progress(&*disk, &settings.root)?);
     progress.has_inherited = was_killed && !mutant!("inherited_not_synced");
+    state.pace = Pace::new(Duration::from_millis(settings.slow_write_ms));
     let shared = Shared::new(disk, settings, state);
     let mut scanner = Scanner::between(&files, survey.dispatch_from, survey.end, &survey.holes);
     while let Ok(found) = scanner.next_record()? {

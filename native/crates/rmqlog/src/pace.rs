@@ -7,8 +7,6 @@
 
 use std::time::{Duration, Instant};
 
-/// A write that takes this long is slow: half of what the loop may be late.
-pub const SLOW: Duration = Duration::from_millis(10);
 /// Without a slow write for so long, and with so many quick ones, the disk is called quick again.
 const CALM_MIN: Duration = Duration::from_secs(10);
 const QUICK_COUNT: u32 = 16;
@@ -18,6 +16,8 @@ const CALM_MAX: Duration = Duration::from_secs(600);
 /// What the writes so far say about the disk.
 #[derive(Debug)]
 pub struct Pace {
+    /// A write that takes this long is slow.
+    slow: Duration,
     is_slow: bool,
     calm: Duration,
     last_slow: Option<Instant>,
@@ -29,8 +29,9 @@ pub struct Pace {
 
 impl Pace {
     /// A disk nothing is known of: quick.
-    pub fn new() -> Pace {
+    pub fn new(slow: Duration) -> Pace {
         Pace {
+            slow,
             is_slow: false,
             calm: CALM_MIN,
             last_slow: None,
@@ -47,7 +48,7 @@ impl Pace {
         Pace {
             is_slow: true,
             is_fixed: true,
-            ..Pace::new()
+            ..Pace::new(Duration::ZERO)
         }
     }
 
@@ -61,7 +62,7 @@ impl Pace {
         if self.is_fixed {
             return;
         }
-        if took >= SLOW {
+        if took >= self.slow {
             if !self.is_slow {
                 let was_short = self
                     .quick_since
@@ -93,6 +94,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
+    const SLOW: Duration = Duration::from_millis(10);
     const QUICK: Duration = Duration::from_micros(30);
 
     /// Quick writes, one each second from `from` to before `to`; answers when the disk was called quick.
@@ -106,7 +108,7 @@ mod tests {
     #[test]
     fn the_first_slow_write_is_enough() {
         let start = Instant::now();
-        let mut pace = Pace::new();
+        let mut pace = Pace::new(SLOW);
         pace.wrote(SLOW - Duration::from_micros(1), start);
         assert!(!pace.is_slow());
         pace.wrote(SLOW, start);
@@ -116,7 +118,7 @@ mod tests {
     #[test]
     fn quick_writes_count_only_together_with_time() {
         let start = Instant::now();
-        let mut pace = Pace::new();
+        let mut pace = Pace::new(SLOW);
         pace.wrote(SLOW, start);
         for _ in 0..1000 {
             pace.wrote(QUICK, start + CALM_MIN - Duration::from_millis(1));
@@ -135,7 +137,7 @@ mod tests {
     #[test]
     fn a_disk_that_stalls_again_and_again_is_trusted_later_each_time() {
         let start = Instant::now();
-        let mut pace = Pace::new();
+        let mut pace = Pace::new(SLOW);
         let mut now = 0;
         let mut waits = Vec::new();
         for _ in 0..9 {

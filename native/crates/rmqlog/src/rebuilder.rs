@@ -371,6 +371,9 @@ impl Job {
             }
         }
         self.rebuild.skip_lost(&mut shared.state())?;
+        if mutant!("rebuild_note_goes_early") {
+            remove_note(&*shared.disk, &shared.settings.root)?;
+        }
         let settled = settle(shared, &mut shared.progress());
         {
             let mut guard = shared.state();

@@ -2,6 +2,9 @@
 
 use std::path::PathBuf;
 
+/// Half of what the loop may be late.
+pub const SLOW_WRITE_MS: u64 = 10;
+
 /// Sizes are bytes unless the name says count.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -21,6 +24,8 @@ pub struct Settings {
     pub delay_levels_ms: Vec<i64>,
     /// A write that has been with the disk for longer keeps new messages out.
     pub write_busy_ms: u64,
+    /// After a write that takes this long the disk is called slow, and a thread of its own does the writes.
+    pub slow_write_ms: u64,
     /// Queues and index that must be made anew from the log are made by a thread of their own, and the
     /// store opens before that; else they are whole when it is open.
     pub rebuild_in_background: bool,
@@ -44,6 +49,7 @@ impl Settings {
             reserve_ahead: 32 << 20,
             delay_levels_ms: Vec::new(),
             write_busy_ms: 1000,
+            slow_write_ms: SLOW_WRITE_MS,
             rebuild_in_background: false,
         }
     }

@@ -8,7 +8,7 @@ use rmqlog::{Engine, Settings, StoreError};
 
 use crate::commit_log::WAITING_SIZE_MAX;
 use crate::faults::{Faults, FaultyDisk};
-use crate::pace::{Pace, SLOW};
+use crate::pace::Pace;
 
 #[path = "../tests/common/mod.rs"]
 mod common;
@@ -81,7 +81,12 @@ fn hold_a_write(engine: &Engine, faults: &Faults) -> rmqlog::Appended {
 fn the_first_slow_write_is_the_last_that_the_caller_waits_for() {
     let dir = Dir::new();
     let (disk, faults) = FaultyDisk::with_faults();
-    let engine = open_on(disk, settings(&dir));
+    let slow = Duration::from_millis(200);
+    let settings = Settings {
+        slow_write_ms: slow.as_millis() as u64,
+        ..settings(&dir)
+    };
+    let engine = open_on(disk, settings);
     fill(&engine, 3);
     let own = std::thread::current().name().unwrap().to_string();
     assert!(faults.writers().iter().all(|name| *name == own));
@@ -94,7 +99,7 @@ fn the_first_slow_write_is_the_last_that_the_caller_waits_for() {
         scope.spawn(|| {
             faults.until_writes(1);
             let began = Instant::now();
-            until("the write is slow", || began.elapsed() >= SLOW);
+            until("the write is slow", || began.elapsed() >= slow);
             faults.set(|plan| plan.hold_writes = false);
         });
         engine.write().unwrap();

@@ -127,6 +127,15 @@ impl Disk for GatedDisk {
     }
 }
 
+/// Lets the rebuilder end, so that a test that fails does, too.
+struct Released(Arc<GatedDisk>);
+
+impl Drop for Released {
+    fn drop(&mut self) {
+        self.0.break_off();
+    }
+}
+
 fn in_background(dir: &Dir) -> Settings {
     Settings {
         rebuild_in_background: true,
@@ -212,6 +221,7 @@ fn other_queues_serve_while_one_is_rebuilt() {
         }
         let disk = GatedDisk::closed(0);
         let engine = open_on(disk.clone(), in_background(&dir));
+        let _released = Released(disk.clone());
         disk.until_held(&engine);
         let status = engine.rebuild_status();
         assert!(status.has_queues && !status.has_index && status.size > 0);
@@ -263,6 +273,7 @@ fn without_any_queue_files_no_offset_is_given_before_the_log_was_read() {
     fs::remove_dir_all(dir.path("consumequeue")).unwrap();
     let disk = GatedDisk::closed(0);
     let engine = open_on(disk.clone(), in_background(&dir));
+    let _released = Released(disk.clone());
     assert_eq!(engine.rebuild_status().queue_count, 4);
     for (topic, id) in before.queues.keys() {
         assert_refused(try_append(&engine, topic, *id));
@@ -286,6 +297,7 @@ fn the_index_is_completed_in_the_order_of_the_log_while_messages_come() {
         fs::remove_dir_all(dir.path("index")).unwrap();
         let disk = GatedDisk::closed(2);
         let engine = open_on(disk.clone(), in_background(&dir));
+        let _released = Released(disk.clone());
         disk.until_held(&engine);
         assert!(engine.rebuild_status().has_index && !engine.rebuild_status().has_queues);
         fill(&engine, 30);
@@ -333,6 +345,7 @@ fn a_kill_at_any_step_of_a_rebuild_only_makes_the_next_start_do_it_again() {
                     ..in_background(&dir)
                 };
                 let engine = open_on(disk.clone(), settings);
+                let _released = Released(disk.clone());
                 disk.until_held(&engine);
                 seen_in_the_middle |= permits > 0 && is_rebuilding(&engine);
                 if let Ok(offset) = try_append(&engine, "Topic", 0) {
@@ -365,6 +378,7 @@ fn a_note_that_cannot_be_read_means_all_queues() {
     fs::remove_dir_all(dir.path("consumequeue/Topic/1")).unwrap();
     let disk = GatedDisk::closed(1);
     let engine = open_on(disk.clone(), in_background(&dir));
+    let _released = Released(disk.clone());
     disk.until_held(&engine);
     disk.break_off();
     kill(engine);
@@ -374,6 +388,7 @@ fn a_note_that_cannot_be_read_means_all_queues() {
     fs::write(&note, bytes).unwrap();
     let disk = GatedDisk::closed(0);
     let engine = open_on(disk.clone(), in_background(&dir));
+    let _released = Released(disk.clone());
     for (topic, id) in before.queues.keys() {
         assert_refused(try_append(&engine, topic, *id));
     }
@@ -388,6 +403,7 @@ fn a_topic_dropped_during_the_rebuild_stays_dropped() {
     fs::remove_dir_all(dir.path("consumequeue")).unwrap();
     let disk = GatedDisk::closed(3);
     let engine = open_on(disk.clone(), in_background(&dir));
+    let _released = Released(disk.clone());
     disk.until_held(&engine);
     engine.drop_topic("Topic").unwrap();
     assert_refused(try_append(&engine, "Topic", 0));
@@ -497,6 +513,7 @@ fn a_long_index_is_read_through_behind_the_start() {
         let disk = GatedDisk::closed(0);
         disk.holds_index.store(true, Ordering::Relaxed);
         let engine = open_on(disk.clone(), large(true));
+        let _released = Released(disk.clone());
         disk.until_held(&engine);
         assert!(engine.rebuild_status().has_index && !engine.rebuild_status().has_queues);
         let known = keys_of(&engine);

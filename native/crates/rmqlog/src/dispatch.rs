@@ -129,12 +129,20 @@ impl Rebuild {
 
     /// Keeps the places of a rebuilt queue that holes swallowed, and those of one of which nothing is
     /// left in the log.
-    pub fn keep_known(&self, state: &mut State, floor: &KnownQueue) -> Result<()> {
+    pub fn keep_known(
+        &self,
+        state: &mut State,
+        floor: &KnownQueue,
+        log_begins_at: u64,
+    ) -> Result<()> {
         let found = state.queues.find(&floor.topic, floor.id);
         let Some(queue) = found.map(|number| state.queues.queue(number)) else {
             return Ok(()); // dropped meanwhile
         };
-        if queue.is_rebuilding && (queue.count == 0 || !self.holes.is_empty()) {
+        // Without segments gone and without holes nothing is lost but what a power cut took from the log's
+        // end, and those places are free.
+        let may_be_lost = (queue.count == 0 && log_begins_at > 0) || !self.holes.is_empty();
+        if queue.is_rebuilding && may_be_lost {
             return self.keep_places(state, floor);
         }
         Ok(())
@@ -158,8 +166,15 @@ impl Rebuild {
 
     /// A log position for blank units behind the queue's last one: in the last hole before `log_offset`.
     fn near(&self, state: &mut State, number: u32, log_offset: u64) -> Result<u64> {
-        let count = state.queues.queue(number).count;
-        let last = state.queues.unit(&mut state.cache, number, count - 1)?;
+        let queue = state.queues.queue(number);
+        let (min, count) = (queue.min, queue.count);
+        // A queue without messages may begin with a file that is not made yet.
+        let is_first = min == count && count % state.queues.units_per_file() == 0;
+        let last = if is_first {
+            Unit::BLANK
+        } else {
+            state.queues.unit(&mut state.cache, number, count - 1)?
+        };
         let before = self.holes.iter().filter(|hole| hole.from < log_offset);
         let hole = before.map(|hole| hole.from).next_back().unwrap_or(0);
         Ok(hole.max(last.log_offset).max(1))

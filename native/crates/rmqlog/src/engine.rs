@@ -100,6 +100,31 @@ struct Running {
     _lock: Box<dyn Held>,
 }
 
+/// For tests that run the rebuilder and the caller one at a time.
+#[cfg(test)]
+impl Engine {
+    /// What the rebuilder's thread answers; `None` if there is none.
+    pub(crate) fn ask_rebuilder<T>(&self, question: impl FnOnce(&Rebuilder) -> T) -> Option<T> {
+        let running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        running.as_ref()?.rebuilder.as_ref().map(question)
+    }
+
+    /// Whether nobody holds a lock of the store, so that the caller's thread would not have to wait.
+    pub(crate) fn is_unlocked(&self) -> bool {
+        use std::sync::TryLockError::WouldBlock;
+        let shared = &self.shared;
+        !matches!(shared.state.try_lock(), Err(WouldBlock))
+            && !matches!(shared.progress.try_lock(), Err(WouldBlock))
+            && !matches!(shared.note.try_lock(), Err(WouldBlock))
+    }
+
+    /// Whether nobody holds what every call needs.
+    pub(crate) fn is_state_unlocked(&self) -> bool {
+        use std::sync::TryLockError::WouldBlock;
+        !matches!(self.shared.state.try_lock(), Err(WouldBlock))
+    }
+}
+
 /// An open store.
 pub struct Engine {
     shared: Arc<Shared>,

@@ -91,12 +91,16 @@ pub fn open(disk: Arc<dyn Disk>, settings: Settings, event: &Arc<Event>) -> Resu
     lock.write_text(LOCK_TEXT)
         .map_err(|error| failed("write", &path, &error))?;
     note_holes(&*disk, &survey, &root)?;
-    if !mutant!("stale_crcs_stay") {
-        settle(&*disk, &root, &survey.files, survey.end)?;
-    }
+    // Where Apache was, from here on entries count again: those of what it wrote over must be gone.
+    settle(&*disk, &root, &survey.files, u64::MAX)?;
     note_rebuild(&*disk, &survey, &root)?;
     begin(&*disk, &survey, &root)?;
     clear_log_end(&*disk, &survey)?;
+    // Not before the log's end is durable: a record behind it that only its entry tells from a good one
+    // would be believed by the next start.
+    if !mutant!("stale_crcs_stay") {
+        settle(&*disk, &root, &survey.files, survey.end)?;
+    }
     if let Err(error) = sync_log(&survey) {
         failure_note.write(&error.to_string());
         return Err(error);

@@ -364,7 +364,7 @@ impl Job {
         let floors = shared.state().ongoing.floors.clone();
         for floor in &floors {
             let mut state = shared.state();
-            self.rebuild.keep_known(&mut state, floor)?;
+            self.rebuild.keep_known(&mut state, floor, self.files.min)?;
             if state.queues.tails_size() > REBUILD_SIZE_MAX {
                 drop(state);
                 write_all(shared, &mut shared.progress())?;
@@ -483,8 +483,8 @@ impl Rebuilder {
         })
     }
 
-    /// Ends the thread, wherever it is.
-    pub fn stop(&mut self) {
+    /// Tells the thread to end, wherever it is.
+    pub fn ask_to_stop(&self) {
         {
             let _pause = self
                 .desk
@@ -494,6 +494,17 @@ impl Rebuilder {
             self.desk.is_stopping.store(true, Ordering::Relaxed);
         }
         self.desk.changed.notify_all();
+    }
+
+    /// Whether the thread has come to its end.
+    #[cfg(test)]
+    pub fn has_ended(&self) -> bool {
+        self.thread.as_ref().is_none_or(JoinHandle::is_finished)
+    }
+
+    /// Ends the thread, wherever it is.
+    pub fn stop(&mut self) {
+        self.ask_to_stop();
         if let Some(thread) = self.thread.take() {
             drop(thread.join()); // after a panic there the rebuild is as unfinished as after a stop
         }

@@ -1,8 +1,8 @@
 //! The simulated disk behind the store's [`Disk`] trait: every change goes into a log of operations.
 //!
 //! A process that was killed cannot touch the disk any more: handles it still has answer errors. The
-//! flusher's syncs and the writer's writes can be held, so that a run decides when they happen and one
-//! seed gives one log.
+//! flusher's syncs, the writer's writes and all the rebuilder does can be held, so that a run decides when
+//! they happen and one seed gives one log.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -33,6 +33,9 @@ struct Inner {
     waiting_syncs: usize,
     holds_writes: bool,
     waiting_writes: usize,
+    /// Calls the rebuilder may still make; `None`: any number.
+    rebuild_permits: Option<usize>,
+    is_rebuilder_waiting: bool,
 }
 
 struct Device {
@@ -63,6 +66,8 @@ impl SimDisk {
                     waiting_syncs: 0,
                     holds_writes: false,
                     waiting_writes: 0,
+                    rebuild_permits: None,
+                    is_rebuilder_waiting: false,
                 }),
                 changed: Condvar::new(),
             }),
@@ -77,8 +82,22 @@ impl SimDisk {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The disk, as long as this process lives. Every call comes by here, and the rebuilder's may have to
+    /// wait.
     fn alive(&self) -> io::Result<MutexGuard<'_, Inner>> {
-        let inner = self.inner();
+        let mut inner = self.inner();
+        if std::thread::current().name() == Some("rmqlog-rebuild") {
+            while inner.rebuild_permits == Some(0) && inner.process == self.process {
+                inner.is_rebuilder_waiting = true;
+                inner = self
+                    .device
+                    .changed
+                    .wait(inner)
+                    .unwrap_or_else(PoisonError::into_inner);
+            }
+            inner.is_rebuilder_waiting = false;
+            inner.rebuild_permits = inner.rebuild_permits.map(|left| left.saturating_sub(1));
+        }
         if inner.process == self.process {
             Ok(inner)
         } else {
@@ -93,6 +112,7 @@ impl SimDisk {
         inner.is_locked = false;
         inner.holds_syncs = false;
         inner.holds_writes = false;
+        inner.rebuild_permits = None;
         inner.faults = Faults::default();
         let process = inner.process;
         drop(inner);
@@ -135,6 +155,20 @@ impl SimDisk {
     /// Whether the writer stands in a write that is held.
     pub fn has_waiting_write(&self) -> bool {
         self.inner().waiting_writes > 0
+    }
+
+    /// The rebuilder may call the disk so many times more, then it waits; `None`: as often as it likes.
+    pub fn permit_rebuilder(&self, permits: Option<usize>) {
+        let mut inner = self.inner();
+        inner.rebuild_permits = permits;
+        inner.is_rebuilder_waiting = false;
+        drop(inner);
+        self.device.changed.notify_all();
+    }
+
+    /// Whether the rebuilder stands before a call it has no permit for.
+    pub fn is_rebuilder_waiting(&self) -> bool {
+        self.inner().is_rebuilder_waiting
     }
 
     /// Operations so far.

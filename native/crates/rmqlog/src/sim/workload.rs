@@ -2,10 +2,13 @@
 //!
 //! The store's threads take part, but one at a time: the run waits for the segment maker after every
 //! write, and holds or awaits the flusher's syncs, so that a seed gives one operation log. On a slow disk
-//! the writer writes: the run awaits it, or holds it while more is appended.
+//! the writer writes: the run awaits it, or holds it while more is appended. Where files of queues or index
+//! are gone the rebuilder goes on by so many calls to the disk at a time, between the other things.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+pub use rebuilding::open;
+use rebuilding::open_early;
 
 use super::disk::{Faults, SimDisk};
 use super::history::{Attempt, History, QUEUE_COUNT, TOPICS};
@@ -14,8 +17,12 @@ use crate::engine::Engine;
 use crate::error::StoreError;
 use crate::pace::Pace;
 use crate::persist::persist;
+use crate::rebuilder::Rebuilder;
 use crate::record::Message;
 use crate::settings::Settings;
+
+#[path = "rebuilding.rs"]
+mod rebuilding;
 
 const HOST: [u8; 8] = [127, 0, 0, 1, 0, 0, 0x2a, 0x9f];
 
@@ -30,15 +37,9 @@ pub fn settings(sync_flush: bool) -> Settings {
         flush_interval_consume_queue_ms: 3_600_000,
         reserve_ahead: 1 << 16,
         slow_write_ms: u64::MAX, // a run says itself who writes
+        rebuild_in_background: true,
         ..Settings::new("/data/store")
     }
-}
-
-pub fn open(disk: &SimDisk, sync_flush: bool) -> Result<Engine, String> {
-    let engine = Engine::open(Arc::new(disk.clone()), settings(sync_flush));
-    let engine = engine.map_err(|error| format!("does not open: {error}"))?;
-    engine.state().log.settle();
-    Ok(engine)
 }
 
 /// Waits for what a thread of the store does next. A limit only tells a hang from a long wait.
@@ -81,6 +82,10 @@ pub struct World {
     number: u64,
     is_held: bool,
     has_faults: bool,
+    /// Messages refused because their queue was being rebuilt.
+    pub refused_count: usize,
+    /// Messages stored while others were being rebuilt.
+    pub stored_beside: usize,
 }
 
 impl World {
@@ -96,6 +101,8 @@ impl World {
             number: seed << 20,
             is_held: false,
             has_faults: true,
+            refused_count: 0,
+            stored_beside: 0,
         }
     }
 
@@ -120,6 +127,13 @@ impl World {
     pub fn run(&mut self, steps: usize) -> Result<(), String> {
         self.start()?;
         for _ in 0..steps {
+            if self.random.happens(40) {
+                let calls = 1 + self.random.below(20);
+                self.rebuild(calls)?;
+            }
+            if self.random.happens(6) {
+                self.lose_files()?;
+            }
             if self.is_slow && self.random.happens(35) {
                 self.slow_turn()?;
                 continue;
@@ -142,7 +156,11 @@ impl World {
     }
 
     fn start(&mut self) -> Result<(), String> {
-        let engine = open(&self.disk, self.sync_flush)?;
+        let engine = if self.random.happens(70) {
+            open_early(&self.disk, self.sync_flush)?
+        } else {
+            open(&self.disk, self.sync_flush)?
+        };
         if self.is_slow {
             engine.state().pace = Pace::always_slow();
         }
@@ -176,6 +194,13 @@ impl World {
         let message = message(TOPICS[topic], queue_id, &body, &text);
         let time = 1_700_000_000_000 + (self.number & 0xF_FFFF) as i64;
         let place = self.engine()?.append(TOPICS[topic], &message, time);
+        if matches!(place, Err(StoreError::Rebuilding(_))) {
+            self.refused_count += 1;
+            return Ok(());
+        }
+        if self.is_rebuilding()? {
+            self.stored_beside += 1;
+        }
         let place = place.map_err(|error| format!("append: {error}"))?;
         self.turn.push(Attempt {
             topic,
@@ -224,6 +249,10 @@ impl World {
         let stored =
             self.engine()?
                 .append_batch(TOPICS[topic], &batch, &message, 1_700_000_000_000);
+        if matches!(stored, Err(StoreError::Rebuilding(_))) {
+            self.refused_count += 1;
+            return Ok(());
+        }
         let (place, log_offsets) = stored.map_err(|error| format!("batch: {error}"))?;
         for (number, (key, body)) in items.into_iter().enumerate() {
             let end = log_offsets.get(number + 1).copied().unwrap_or(place.end);
@@ -244,6 +273,7 @@ impl World {
 
     /// Ends the turn; the inner answer is the store's.
     fn write(&mut self) -> Result<Result<(), String>, String> {
+        self.rebuild_to_unlocked()?;
         let op = self.disk.op_count();
         // The flusher must not run beside the segment maker: their order would be chance.
         self.disk.hold_syncs(true);
@@ -294,6 +324,12 @@ impl World {
         self.disk.hold_syncs(true);
         self.disk.hold_writes(true);
         self.turn(false)?;
+        if self.turn.is_empty() {
+            self.disk.hold_writes(false);
+            self.disk.hold_syncs(self.is_held);
+            return Ok(()); // all of it was refused
+        }
+        self.rebuild_to_unlocked()?;
         let op = self.disk.op_count();
         let told = |error: StoreError| format!("write: {error}");
         self.engine()?.write().map_err(told)?;
@@ -381,6 +417,7 @@ impl World {
     }
 
     fn persist(&mut self, is_due: bool) -> Result<(), String> {
+        self.rebuild_to_unlocked()?;
         let engine = self.engine()?;
         let mut progress = engine.shared().progress();
         if is_due {
@@ -412,6 +449,7 @@ impl World {
     }
 
     fn drop_topic(&mut self) -> Result<(), String> {
+        self.rebuild_to_unlocked()?;
         let topic = self.random.below(TOPICS.len());
         let log_to = self.engine()?.positions().appended;
         let op = self.disk.op_count();
@@ -439,6 +477,8 @@ impl World {
 
     fn close(&mut self) -> Result<(), String> {
         self.release()?;
+        self.engine()?.ask_rebuilder(Rebuilder::ask_to_stop);
+        self.disk.permit_rebuilder(None);
         self.engine()?
             .close()
             .map_err(|error| format!("close: {error}"))?;
@@ -487,6 +527,10 @@ impl World {
         }
         self.disk.set_faults(faults);
         self.turn(false)?;
+        if self.turn.is_empty() {
+            self.disk.set_faults(Faults::default());
+            return Ok(()); // all of it was refused
+        }
         let answer = self.write()?;
         if answer.is_ok() && !self.sync_flush {
             self.release()?;

@@ -115,15 +115,17 @@ class Journal:
 
     def _open_synced(self, recovered: Recovered) -> int:
         """The newest journal, open, and all synced that a killed process may have left unsynced:
-        what the next entries call durable must be so."""
+        what the next entries call durable must be so, and so must the names of the files that
+        are believed, before an older generation goes."""
         numbers = range(recovered.snapshot_generation, recovered.journal_generation + 1)
         fds = [self._files.open(journal_path(self._directory, number)) for number in numbers]
-        for fd in fds:
-            try:
+        try:
+            for fd in fds:
                 self._files.sync(fd)
-            except OSError as error:
-                note_failed_sync(self._directory, self._files, error)
-                raise
+            self._files.sync_directory(self._directory)
+        except OSError as error:
+            note_failed_sync(self._directory, self._files, error)
+            raise
         for fd in fds[:-1]:
             self._files.close(fd)
         remove_superseded(self._directory, self._files, recovered.snapshot_generation)

@@ -25,6 +25,7 @@ import msgspec
 from pyromq.errors import StoreDamaged
 from pyromq.store import journal_format as form
 from pyromq.store.changes import AnyChange
+from pyromq.store.failed_sync import note_failed_sync
 from pyromq.store.files import Files, write_all
 from pyromq.store.journal_format import Entry, Fault
 from pyromq.store.tables import Tables
@@ -280,6 +281,9 @@ def _cut(
         try:
             files.truncate(fd, at)
             files.sync(fd)
+        except OSError as error:
+            note_failed_sync(journal.path.parent, files, error)
+            raise
         finally:
             files.close(fd)
     for later in kept:

@@ -79,3 +79,18 @@ def test_a_disk_that_refuses_again_stops_the_start_and_changes_nothing(
     assert path.read_bytes() == before
     assert path.with_name(NOTE).exists()
     assert opened(tmp_path, files).tables.kv["ns"] == {"kept": "v", "last": "v"}
+
+
+def test_a_failed_sync_of_the_cut_end_is_noted_too(tmp_path: Path, files: FaultyFiles) -> None:
+    """It may be the first sync of what the killed process wrote."""
+    metadata = opened(tmp_path, files)
+    metadata.put_kv("ns", "written", "v")
+    metadata.write()
+    files.abandon()
+    (path,) = (tmp_path / "pyromq").glob("*.journal")
+    with path.open("r+b") as file:
+        file.truncate(path.stat().st_size - 1)
+    files.fail("sync", after=1)  # the first is of the copy of what is cut
+    with pytest.raises(StartFailed, match="Input/output error"):
+        opened(tmp_path, files)
+    assert path.with_name(NOTE).exists()

@@ -383,3 +383,24 @@ def test_a_file_the_disk_cannot_read_is_refused(directory: Path, files: FaultyFi
     files.fail("read")
     with pytest.raises(StoreDamaged, match="cannot be read"):
         recover(directory, files)
+
+
+@pytest.mark.usefixtures("two")
+def test_names_are_synced_before_an_older_generation_goes(
+    directory: Path, files: FaultyFiles
+) -> None:
+    """A kill may have come between the renaming of the newest snapshot and its sync."""
+    found = recover(directory, files)
+    assert found is not None
+    write_snapshot(directory, files, 3, found.tables, found.sequence)
+    replace_file(files, journal_path(directory, 3), form.encode_header(form.JOURNAL_MAGIC, 3))
+    found = recover(directory, files)
+    assert found is not None
+    files.fail("sync_directory")
+    with pytest.raises(OSError, match="Input/output error"):
+        Journal(directory, files, found, sync_flush=True)
+    assert snapshot_path(directory, 1).exists()
+    files.calls.clear()
+    Journal(directory, files, found, sync_flush=True)
+    assert files.calls.index("sync_directory") < files.calls.index("remove")
+    assert not snapshot_path(directory, 1).exists()

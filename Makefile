@@ -67,7 +67,7 @@ failpoints: ## ROUNDS= lives of a process that ends or fails at a chosen step; a
 	@$(UV) sync --quiet
 	@$(PY) -m tools.campaign failpoints --cycles $(or $(ROUNDS),300) --seed $(SEED)
 
-compare-faults: ## kill -9, EIO and a flipped bit on our server and on Apache's: a table
+compare-faults: ## kill -9, EIO, a flipped bit and a full disk on our server and on Apache's: a table
 	@tools/setup.sh test
 	@$(UV) sync --quiet
 	@$(PY) -m tools.compare_faults $(ARGS)

@@ -29,7 +29,7 @@ needs_strace = pytest.mark.skipif(_WHY_NOT is not None, reason=f"NO DISK ERRORS 
         (Injection("fdatasync", 1), MODES[0]),
         (Injection("fdatasync", 9), MODES[0]),
         (Injection("fdatasync", 2, is_lasting=True), MODES[1]),
-        (Injection("pwrite64", 20), MODES[0]),
+        (Injection("pwrite64", 20, is_of_log=True), MODES[0]),
         (Injection("fallocate", 2), MODES[1]),
     ],
     ids=str,

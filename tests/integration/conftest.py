@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterator
 from typing import cast
@@ -11,6 +12,7 @@ import pytest
 from tests.support.differential import Differential
 from tests.support.foreign import (
     PEERS_MET,
+    ForeignFailed,
     JavaSession,
     ToolMissing,
     go_program,
@@ -28,6 +30,20 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default=os.environ.get("PYROMQ_PEER", "ours"),
         help="the server that foreign clients meet (environment: PYROMQ_PEER)",
     )
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Builds what the tests need before the first one's time begins: a build may take longer than
+    a test may, and a fixture counts as the test's. What fails here fails again in the fixture."""
+    if session.config.getoption("--collect-only"):
+        return
+    wanted = {name for item in session.items for name in getattr(item, "fixturenames", ())}
+    with contextlib.suppress(ToolMissing, ForeignFailed):
+        if "java_program" in wanted:
+            java_classpath()
+    with contextlib.suppress(ToolMissing, ForeignFailed):
+        if "go_client" in wanted:
+            go_program()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tests.support.checker import Violation, check
 from tests.support.history import History, Instant, Outcome, Uptime
-from tests.support.kill_run import server
+from tests.support.kill_run import SETTINGS, server
 from tests.support.processes import Answer, ask
 from tests.support.strace import Call, Strace
 from tests.support.workload import Workload
@@ -19,6 +19,8 @@ ERROR_SECONDS_MAX = 3.0
 """How long the load goes on where the call that shall fail is not made so often."""
 SENDS_AFTERWARDS = 150
 """The load's calls from the error to the kill: enough to see whether a lost sync is repeated."""
+SEGMENTS_MAX = 100
+"""More than the load fills until the error: 25 MiB."""
 SEND, PULL = 310, 11
 
 
@@ -30,8 +32,16 @@ class Injection:
     when: int
     is_lasting: bool = False
     error: str = "EIO"
+    is_of_log: bool = False
+    """Only calls on the segments of the log count and fail."""
 
     def __str__(self) -> str:
+        which = " of the log" if self.is_of_log else ""
+        return f"{self.expression}{which}"
+
+    @property
+    def expression(self) -> str:
+        """As strace takes it."""
         return f"{self.name}:error={self.error}:when={self.when}{'+' if self.is_lasting else ''}"
 
 
@@ -69,6 +79,13 @@ class ErrorResult:
         if self.read.code != 0:
             faults.append(f"after the error a pull got {self.read.code} {self.read.remark}")
         return faults
+
+
+def log_segments(root: Path) -> tuple[Path, ...]:
+    """The first segments of the log, those that are still to come, too."""
+    size = SETTINGS["mappedFileSizeCommitLog"]
+    assert isinstance(size, int)
+    return tuple(root / "commitlog" / f"{number * size:020}" for number in range(SEGMENTS_MAX))
 
 
 def repeated_syncs(calls: list[Call]) -> list[Call]:
@@ -112,7 +129,8 @@ async def run(root: Path, mode: str, injection: Injection, chance: random.Random
         await workload.prepare()
         await asyncio.to_thread(probe_send, current.broker, "probes")
         await asyncio.to_thread(probe_pull, current.broker, "probes")  # the group is known now
-        with Strace(current.pid, str(injection)) as strace:
+        paths = log_segments(root) if injection.is_of_log else ()
+        with Strace(current.pid, injection.expression, paths=paths) as strace:
             workload.start()
             await workload.until_failed(ERROR_SECONDS_MAX)
             await workload.until_called(SENDS_AFTERWARDS)

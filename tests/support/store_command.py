@@ -123,3 +123,15 @@ def flip(path: Path, at: int) -> None:
 
 def log_file(root: Path, number: int) -> Path:
     return root / "commitlog" / f"{number * (64 << 10):020}"
+
+
+def records_of_log(root: Path) -> list[tuple[int, int]]:
+    """(log offset, size) of each record, by the sizes they say."""
+    found = []
+    for path in sorted((root / "commitlog").iterdir()):
+        data, base, at = path.read_bytes(), int(path.name), 0
+        while int.from_bytes(data[at : at + 4], "big") and data[at + 4 : at + 5] != b"\xcb":
+            size = int.from_bytes(data[at : at + 4], "big")
+            found.append((base + at, size))
+            at += size
+    return found

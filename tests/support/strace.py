@@ -54,12 +54,14 @@ class Call:
 class Strace:
     """A tracer attached to a process and all its threads, until that process ends."""
 
-    def __init__(self, pid: int, *injections: str) -> None:
-        """`injections` as strace takes them: `fdatasync:error=EIO:when=3`."""
+    def __init__(self, pid: int, *injections: str, paths: Sequence[Path] = ()) -> None:
+        """`injections` as strace takes them: `fdatasync:error=EIO:when=3`. With `paths` only calls
+        on these files are seen, counted and failed; they need not exist yet."""
         self._directory = tempfile.TemporaryDirectory(prefix="pyromq-strace-")
         self._log = Path(self._directory.name) / "log"
         words = ["-e", "trace=" + ",".join(TRACED)]
         words += [word for text in injections for word in ("-e", f"inject={text}")]
+        words += [word for path in paths for word in ("-P", str(path))]
         self._process = subprocess.Popen(
             ["strace", "-f", "-y", "-p", str(pid), "-o", str(self._log), *words],
             stderr=subprocess.PIPE,

@@ -19,7 +19,7 @@ Where it is not known what the file showed, its content counts whole.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -34,6 +34,7 @@ from pyromq.store.shown import DELAY_OFFSETS, GROUPS, OFFSETS, TOPICS, Shown
 from pyromq.store.tables import Tables
 
 KeyT = TypeVar("KeyT")
+ConfigT = TypeVar("ConfigT")
 
 _log = logging.getLogger(__name__)
 
@@ -112,17 +113,13 @@ def _kept_topics(
     version = _newer(tables.topics_version, theirs.version, now_ms)
     kept: list[AnyChange] = []
     names = []
-    for topic in _keys(*(content.topics for content in shown)):
-        ours, left = tables.topics.get(topic), theirs.configs.get(topic)
-        if ours == left:
-            continue
-        if left not in [content.topics.get(topic, ours) for content in shown]:
-            _log.warning("topic %s was changed by both: it is as the other left it", topic)
-        elif ours is None:
+    contents = [content.topics for content in shown]
+    for topic, ours in _standing("topic", tables.topics, theirs.configs, contents):
+        if ours is None:
             _log.warning("topic %s was deleted, and the other program had it: it is back", topic)
-        else:
-            kept.append(changes.TopicPut(ours, version))
-            names.append(topic)
+            continue
+        kept.append(changes.TopicPut(ours, version))
+        names.append(topic)
     _tell(TOPICS, names)
     return kept
 
@@ -133,19 +130,31 @@ def _kept_groups(
     version = _newer(tables.groups_version, theirs.version, now_ms)
     kept: list[AnyChange] = []
     names = []
-    for group in _keys(*(content.groups for content in shown)):
-        ours, left = tables.groups.get(group), theirs.configs.get(group)
-        if ours == left:
-            continue
-        if left not in [content.groups.get(group, ours) for content in shown]:
-            _log.warning("group %s was changed by both: it is as the other left it", group)
-            continue
+    contents = [content.groups for content in shown]
+    for group, ours in _standing("group", tables.groups, theirs.configs, contents):
         kept.append(
             changes.GroupPut(ours, version) if ours else changes.GroupDeleted(group, version)
         )
         names.append(group)
     _tell(GROUPS, names)
     return kept
+
+
+def _standing(
+    kind: str,
+    ours: Mapping[str, ConfigT],
+    theirs: Mapping[str, ConfigT],
+    shown: Sequence[Mapping[str, ConfigT | None]],
+) -> Iterator[tuple[str, ConfigT | None]]:
+    """Entries that only we had changed since a file showed them, each as we have it."""
+    for name in _keys(*shown):
+        mine, left = ours.get(name), theirs.get(name)
+        if mine == left:
+            continue
+        if left in [content.get(name, mine) for content in shown]:
+            yield name, mine
+        else:
+            _log.warning("%s %s was changed by both: it is as the other left it", kind, name)
 
 
 def _kept_offsets(

@@ -158,6 +158,16 @@ impl IndexSet {
         complete.map_or(0, |file| file.header.end_timestamp_ms)
     }
 
+    /// Store time and log offset of the first entry that is in no file complete on disk; `None` if all are.
+    pub fn unsealed_begin(&self) -> Option<(i64, u64)> {
+        let mut unsealed = self.files[self.unsealed_from..].iter();
+        let first = unsealed.find(|file| file.header.entry_count > 1)?;
+        Some((
+            first.header.begin_timestamp_ms,
+            first.header.begin_log_offset,
+        ))
+    }
+
     /// Unwritten entries of all files, in bytes.
     pub fn tails_size(&self) -> usize {
         self.files[self.unsealed_from..]

@@ -8,6 +8,7 @@ use super::disk::{Faults, SimDisk};
 use super::history::{Attempt, TOPICS};
 use super::platter::{Keeps, Op, Platter, Random};
 use super::workload::{message, open, settings};
+use crate::checkpoint::Checkpoint;
 use crate::crc_file::CrcReader;
 use crate::disk::Disk as _;
 use crate::engine::Engine;
@@ -365,4 +366,31 @@ fn a_torn_record_is_not_believed_once_its_start_was_interrupted() {
             left.kill();
         }
     }
+}
+
+/// Apache's broker, coming after a kill, removes index files that end behind the checkpoint's index time
+/// and dispatches again from the segment that holds the checkpoint's queue position: that must not be
+/// behind the first entry of what it removed.
+#[test]
+fn a_checkpoint_lets_apache_look_from_where_the_index_is_not_complete() {
+    let disk = SimDisk::new(Platter::default(), 0);
+    let engine = open(&disk, true).unwrap();
+    let path = settings(true).root.join("checkpoint");
+    for count in [3, 20, 40, 60] {
+        let from = engine.queue_range(TOPIC, 0).1 as usize;
+        for number in from..count {
+            store(&engine, number, 300);
+        }
+        persist_round(&engine, true);
+        let checkpoint = Checkpoint::read(&disk, &path).unwrap().unwrap();
+        let (time, begin) = engine.state().index.unsealed_begin().unwrap();
+        assert!(begin < engine.positions().commit);
+        assert!(checkpoint.index_timestamp_ms <= time, "{checkpoint:?}");
+        assert!(
+            checkpoint.queues_log_offset <= begin as i64,
+            "{checkpoint:?}"
+        );
+        assert!(checkpoint.queues_timestamp_ms < time, "{checkpoint:?}");
+    }
+    disk.kill();
 }

@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final, NamedTuple, NoReturn, TypeVar
 
+from pyromq.store.failed_sync import NOTE
 from pyromq.store.files import Files
 
 RULES_VARIABLE: Final = "RMQLOG_FAILPOINTS"
@@ -33,6 +34,8 @@ STEPS: Final = frozenset(
         "run.journal.sync",
         "run.journal.write",
         "run.metadata.sync_dir",
+        "run.metadata_note.create",
+        "run.metadata_note.write",
         "run.next_journal.create",
         "run.next_journal.remove_tmp",
         "run.next_journal.rename",
@@ -60,6 +63,9 @@ STEPS: Final = frozenset(
         "start.journal.sync",
         "start.journal.write",
         "start.metadata.sync_dir",
+        "start.metadata_note.create",
+        "start.metadata_note.remove",
+        "start.metadata_note.write",
         "start.metadata_root.sync_dir",
         "start.next_journal.create",
         "start.next_journal.remove_tmp",
@@ -75,6 +81,8 @@ STEPS: Final = frozenset(
         "stop.backup.rename",
         "stop.journal.sync",
         "stop.journal.write",
+        "stop.metadata_note.create",
+        "stop.metadata_note.write",
         "stop.projection.create",
         "stop.projection.create_dir",
         "stop.projection.remove_tmp",
@@ -165,6 +173,8 @@ def kind_of(path: Path) -> str:
     name = path.name.removesuffix(".tmp")
     if path.name.endswith(".bak"):
         return "backup"
+    if name == NOTE:
+        return "metadata_note"
     if ".cut" in name:
         return "cut"
     if name.endswith(".snapshot"):

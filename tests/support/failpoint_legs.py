@@ -7,11 +7,14 @@ in which a start does them; what only follows on an interruption comes behind th
 from __future__ import annotations
 
 import os
+import shutil
 import time
+from dataclasses import replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from pyromq.codes import RequestCode
+from pyromq.store.failed_sync import NOTE
 from tests.support.disk_error_run import probe_send
 from tests.support.failpoint_run import LAZY_MS, SEGMENT_SIZE, Leg
 from tests.support.processes import ask
@@ -19,7 +22,6 @@ from tests.support.processes import ask
 GONE: Final = "gone"
 KEPT_SEGMENTS: Final = 3
 WAIT_SECONDS: Final = 5.0
-
 _REMOVAL: Final = {"deleteCommitLogFilesInterval": 0, "deleteConsumeQueueFilesInterval": 0}
 
 
@@ -37,6 +39,15 @@ def _data_end(path: Path) -> int:
 
 def _last_with_data(root: Path) -> tuple[Path, int]:
     return next((path, end) for path in reversed(_segments(root)) if (end := _data_end(path)))
+
+
+def _records(segment: bytes) -> list[tuple[int, int]]:
+    """Where each record begins, and its size."""
+    found, at = [], 0
+    while at + 4 <= len(segment) and (size := int.from_bytes(segment[at : at + 4])):
+        found.append((at, size))
+        at += size
+    return found
 
 
 def tear_log(root: Path) -> None:
@@ -65,11 +76,11 @@ def add_empty_segment(root: Path) -> None:
 
 
 def shorten_queue(root: Path) -> None:
-    """A queue with a file of a wrong length: its files go and are made again."""
+    """A queue with a file of a length that none has: its files go and are made again."""
     queue = root / "consumequeue" / "ordered" / "0"
     queue.mkdir(parents=True, exist_ok=True)
     with (queue / f"{0:020}").open("ab") as file:
-        file.truncate(100)
+        file.truncate(90)
 
 
 def shorten_index(root: Path) -> None:
@@ -77,35 +88,80 @@ def shorten_index(root: Path) -> None:
     os.truncate(max((root / "index").iterdir()), 100)
 
 
+def lengthen_crcs(root: Path) -> None:
+    """Behind the newest segment's checksums, what belongs to no record."""
+    with max((root / "pyromq" / "crc").iterdir()).open("r+b") as file:
+        file.truncate(os.fstat(file.fileno()).st_size + 8192)
+
+
+def add_crcs(root: Path) -> None:
+    """Checksums of a segment that the log does not have."""
+    newest = max((root / "pyromq" / "crc").iterdir())
+    name = f"{int(_segments(root)[-1].name) + 2 * SEGMENT_SIZE:020}"
+    newest.with_name(name).write_bytes(b"")
+
+
+def remove_derived(root: Path) -> None:
+    """Queues, index, and what tells that there were any: the start makes them anew in memory, and
+    a stop has all of their files to make."""
+    for name in ("consumequeue", "index"):
+        shutil.rmtree(root / name, ignore_errors=True)
+    for name in ("checkpoint", "pyromq/dispatch", "pyromq/queues", "pyromq/rebuild"):
+        (root / name).unlink(missing_ok=True)
+
+
+def remove_crcs(root: Path) -> None:
+    shutil.rmtree(root / "pyromq" / "crc", ignore_errors=True)
+
+
+def forget_marker(root: Path) -> None:
+    """As after a stop of Apache's: nothing tells how far queues are safe."""
+    (root / "pyromq" / "dispatch").unlink()
+
+
 def _healthy(root: Path) -> Path:
     return root.with_name(f"{root.name}.healthy")
 
 
+def _dispatched_to(root: Path) -> int:
+    """Up to where in the log queues and index were noted as written."""
+    slots = (root / "pyromq" / "dispatch").read_bytes()
+    newest = max((slots[:512], slots[512:1024]), key=lambda slot: slot[16:24])
+    return int.from_bytes(newest[89:97])
+
+
 def damage_log(root: Path) -> None:
-    """Flips one byte of a record in the newest segment; `heal_log` takes it back."""
+    """Damages what was not noted as dispatched, but for the last record; `heal_log` takes it
+    back."""
     (root / "pyromq" / "holes").unlink(missing_ok=True)  # a hole that is new
     if _healthy(root).exists():
         return
-    path, end = _last_with_data(root)
-    data = path.read_bytes()
-    _healthy(root).write_text(path.name)
-    _healthy(root).with_suffix(".bytes").write_bytes(data)
-    with path.open("r+b") as file:
-        file.seek(end // 3)
-        file.write(bytes([data[end // 3] ^ 0xFF]))
+    shutil.copytree(root / "commitlog", _healthy(root))
+    last, _ = _last_with_data(root)
+    begin = _dispatched_to(root)
+    for path in _segments(root):
+        base, records = int(path.name), _records(path.read_bytes())
+        with path.open("r+b") as file:
+            for at, size in records[: -1 if path == last else None]:
+                if base + at >= begin:
+                    file.seek(at + size // 2)
+                    byte = file.read(1)[0]
+                    file.seek(at + size // 2)
+                    file.write(bytes([byte ^ 0xFF]))
 
 
 def heal_log(root: Path) -> None:
-    if not _healthy(root).exists():
-        return
-    name = _healthy(root).read_text()
-    data = _healthy(root).with_suffix(".bytes").read_bytes()
-    (root / "commitlog" / name).write_bytes(data)
-    _healthy(root).unlink()
+    if _healthy(root).exists():
+        shutil.rmtree(root / "commitlog")
+        _healthy(root).rename(root / "commitlog")
 
 
 def forget_failed_sync(root: Path) -> None:
     (root / "pyromq" / "sync-failed").unlink(missing_ok=True)
+
+
+def forget_metadata_note(root: Path) -> None:
+    (root / "pyromq" / NOTE).unlink(missing_ok=True)
 
 
 # --- what is asked of a broker --------------------------------------------------------------------
@@ -136,9 +192,17 @@ def _legs(prefix: str, *operations: str, **more: object) -> list[Leg]:
     return [Leg(f"{prefix}.{operation}", **more) for operation in operations]  # type: ignore[arg-type]
 
 
+def _together(*legs: Leg) -> list[Leg]:
+    """All but the first go on from there."""
+    return [legs[0], *(replace(leg, goes_on=True) for leg in legs[1:])]
+
+
 _REPLACE: Final = ("create", "write", "sync", "rename")
 _REPLACE_NOTE: Final = ("create", "resize", "write", "sync", "rename")
+_ANEW: Final[dict[str, Any]] = {"prepare": remove_derived, "sends": 250, "is_lazy": True}
+_HOLE: Final[dict[str, Any]] = {"prepare": damage_log, "is_for_kills": True, "goes_on": True}
 _SYNC_ERROR: Final = ("run.log.sync.before=3+:EIO",)
+_JOURNAL_ERROR: Final = ("run.journal.sync.before=3+:EIO",)
 
 FRESH: Final[list[Leg]] = [
     # A new store's first start.
@@ -147,33 +211,46 @@ FRESH: Final[list[Leg]] = [
     *_legs("start.dispatch", "create", "write", "sync", has_load=False),
     # An empty checkpoint the next start has to write: without it no start believes our marker.
     Leg("start.checkpoint.create", place="after", has_load=False),
-    Leg("start.checkpoint.write", has_load=False),
+    Leg("start.checkpoint.write", has_load=False, goes_on=True),
     *_legs("start", "abort.sync", "checkpoint.sync", "own.sync_dir", has_load=False),
     Leg("start.metadata_root.sync_dir", has_load=False),
-    *_legs("start.next_journal", "create", "write", "sync", "remove_tmp", "rename", has_load=False),
+    *_together(
+        *_legs(
+            "start.next_journal", "create", "write", "sync", "remove_tmp", "rename", has_load=False
+        )
+    ),
     Leg("start.metadata.sync_dir", has_load=False),
-    *_legs("start.snapshot", "create", "write", "sync", "remove_tmp", "rename", has_load=False),
+    *_together(
+        *_legs("start.snapshot", "create", "write", "sync", "remove_tmp", "rename", has_load=False)
+    ),
     # Clean stops; the first ones have all files to make that follow from log and journal.
-    *_legs("stop.queue", "create_dir", "create", "resize", sends=250, is_lazy=True),
-    *_legs("stop.index", "create_dir", "create", "resize", is_lazy=True),
     Leg("stop.projection.create_dir", is_lazy=True),
-    *_legs("stop.queue", "write", "sync", "sync_dir", is_lazy=True),
-    *_legs("stop.index", "write", "sync", "sync_dir", is_lazy=True),
-    *_legs("stop", "root.sync_dir", "abort.remove"),
-    *_legs("stop.queues", *_REPLACE_NOTE),
-    *_legs("stop", "own.sync_dir", "checkpoint.write", "checkpoint.sync"),
-    *_legs("stop.dispatch", "write", "sync"),
-    *_legs("stop", "journal.write", "journal.sync", "backup.rename"),
-    *_legs("stop.projection", "create", "write", "sync", "remove_tmp", "rename", "sync_dir"),
+    *_legs("stop.queue", "create_dir", "create", "resize", **_ANEW),
+    *_legs("stop.index", "create_dir", "create", "resize", **_ANEW),
+    *_legs("stop.crc", "write", "sync", "sync_dir", sends=250, is_lazy=True),
+    *_legs("stop.queue", "write", "sync", "sync_dir", **_ANEW),
+    *_legs("stop.index", "write", "sync", "sync_dir", **_ANEW),
+    *_legs("stop", "root.sync_dir", "abort.remove", prepare=remove_derived),
+    *_legs("stop.queues", *_REPLACE_NOTE, prepare=remove_derived),
+    *_legs("stop", "own.sync_dir", prepare=remove_derived),
+    *_legs("stop.checkpoint", "write", "sync", prepare=remove_derived),
+    *_legs("stop.dispatch", "write", "sync", prepare=remove_derived),
+    *_legs("stop", "journal.write", "journal.sync"),
+    Leg("stop.backup.rename", is_after_stop=True),
+    *_together(
+        *_legs("stop.projection", "create", "write", "sync", "remove_tmp", "rename", "sync_dir")
+    ),
 ]
 RUN: Final[list[Leg]] = [
     # On a new store; a thread makes the log's directory while the metadata begins.
     Leg("run.log.create_dir", has_load=False),
     Leg("run.projection.create_dir", settings={"flushIntervalConsumeQueue": LAZY_MS}),
+    Leg("run.crc.create_dir"),
     *_legs("run.queue", "create_dir", "create", "resize", "write"),
     *_legs("run.index", "create_dir", "create", "resize", "write"),
     *_legs("run", "queue.sync", "index.sync", "queue.sync_dir", "index.sync_dir"),
     *_legs("run.log", "write", "sync", "allocate", "create", "resize", "sync_dir"),
+    *_legs("run.crc", "create", "write", "sync", "sync_dir"),
     *_legs("run", "root.sync_dir", "checkpoint.write", "checkpoint.sync"),
     *_legs("run.dispatch", "write", "sync"),
     *_legs("run.queues", *_REPLACE_NOTE),
@@ -181,52 +258,91 @@ RUN: Final[list[Leg]] = [
     # The metadata.
     *_legs("run.journal", "write", "sync", "remove"),
     Leg("run.journal.remove", place="before"),
-    Leg("start.journal.remove"),
-    *_legs("run.next_journal", "create", "write", "sync", "remove_tmp", "rename"),
-    *_legs("run.snapshot", "create", "write", "sync", "remove_tmp", "rename", "remove"),
+    Leg("start.journal.remove", goes_on=True),
+    *_together(*_legs("run.next_journal", "create", "write", "sync", "remove_tmp", "rename")),
+    *_together(*_legs("run.snapshot", "create", "write", "sync", "remove_tmp", "rename", "remove")),
     Leg("run.snapshot.remove", place="before"),
-    Leg("start.snapshot.remove"),
+    Leg("start.snapshot.remove", goes_on=True),
     *_legs("run", "metadata.sync_dir", "backup.rename"),
-    *_legs("run.projection", "create", "write", "sync", "remove_tmp", "rename", "sync_dir"),
+    *_together(
+        *_legs("run.projection", "create", "write", "sync", "remove_tmp", "rename", "sync_dir")
+    ),
     *_legs("run.queue", "remove", "remove_dir", trigger=delete_topic),
 ]
 REMOVAL: Final[list[Leg]] = [
     # Old segments, and what was made from them; first enough of them come about.
-    Leg("run.index.create", hit=3),
-    *_legs("run", "log.remove", "index.remove", trigger=remove_old_segments, settings=_REMOVAL),
+    Leg("run.index.create", hit=3, is_needed=True),
+    *_legs(
+        "run",
+        *("log.remove", "crc.remove", "index.remove"),
+        trigger=remove_old_segments,
+        settings=_REMOVAL,
+    ),
 ]
 RECOVERY: Final[list[Leg]] = [
     # A start after a kill.
-    Leg("run.log.write", hit=20),
+    Leg("run.log.write", hit=20, is_needed=True),
     *_legs("start", "journal.write", "journal.sync", "log.sync"),
-    *_legs("run", "checkpoint.write"),
-    *_legs("start", "queue.zero"),
+    Leg("run.checkpoint.write"),
+    Leg("start.queue.zero", goes_on=True),
     Leg("start.log.zero", tear_log),
     Leg("start.log.resize", shorten_segment),
     Leg("start.log.remove", add_empty_segment),
     *_legs("start.queue", "remove_dir", "remove", prepare=shorten_queue),
     Leg("start.index.remove", shorten_index),
+    # Queues that are made anew in the background; then nothing of ours is believed any more.
+    *_legs("start.rebuild", *_REPLACE_NOTE, prepare=shorten_queue),
+    Leg("run.rebuild.remove", shorten_queue),
+    Leg("run.rebuild.remove", shorten_queue, place="before"),
+    Leg("start.rebuild.remove", forget_marker, goes_on=True),
+    # Checksums of records: some are missing, some belong to no record.
+    *_legs("start.crc", "resize", "sync", prepare=lengthen_crcs),
+    *_legs("start.crc", "remove", "sync_dir", prepare=add_crcs),
+    *_legs("start.crc", "write", "create_dir", "create", prepare=remove_crcs),
     # A torn end of the metadata's journal.
     Leg("run.journal.write", place="within"),
-    *_legs("start.cut", "create", "write", "sync", "remove"),
-    *_legs("start", "journal.resize"),
-    *_legs("run", "cut.remove"),
+    *_legs("start.cut", "create", "write", "sync", "remove", goes_on=True),
+    Leg("start.journal.resize", goes_on=True),
+    Leg("run.cut.remove", goes_on=True),
     # Errors, and what follows on them.
     Leg("run.log.zero", also=("run.log.write.within=3:ENOSPC",)),
     Leg("run.journal.resize", also=("run.journal.write.within=3:ENOSPC",)),
-    *_legs("run.sync_failed", "create", "write", also=_SYNC_ERROR),
-    Leg("start.log.write"),
-    Leg("start.sync_failed.remove"),
+    Leg("run.sync_failed.create", also=_SYNC_ERROR),
+    Leg("run.sync_failed.write", also=_SYNC_ERROR, goes_on=True),
+    *_legs("start.segment_again", "create", "resize", "remove", "write", "sync", goes_on=True),
+    *_legs("start", "log.rename", "log.sync_dir", "sync_failed.remove", goes_on=True),
     *_legs(
         "start.sync_failed",
         *("create", "write"),
+        goes_on=True,
         prepare=forget_failed_sync,
         also=("start.log.sync.before=1:EIO",),
     ),
-    # A hole in the log, remembered; then the damage is mended.
-    *_legs("start.holes", *_REPLACE_NOTE, prepare=damage_log, is_for_kills=True),
-    *_legs("start.queues", *_REPLACE_NOTE, prepare=damage_log, is_for_kills=True),
-    Leg("start.holes.remove", heal_log),
+    Leg("run.metadata_note.create", also=_JOURNAL_ERROR),
+    Leg("run.metadata_note.write", also=_JOURNAL_ERROR, goes_on=True),
+    Leg("start.metadata_note.remove", goes_on=True),
+    *_legs(
+        "start.metadata_note",
+        *("create", "write"),
+        prepare=forget_metadata_note,
+        also=("start.journal.sync.before=1:EIO",),
+    ),
+    *_legs(
+        "stop.metadata_note",
+        *("create", "write"),
+        prepare=forget_metadata_note,
+        also=("stop.journal.sync.before=1:EIO",),
+    ),
+    # A hole in what no note tells of yet, remembered; then the damage is mended.
+    Leg("run.dispatch.write", place="before", hit=2),
+    *_legs("start.holes", *_REPLACE_NOTE, **_HOLE),
+    *_legs("start.queues", *_REPLACE_NOTE, **_HOLE),
+    *_legs("start.log", "write", **_HOLE),
+    Leg("start.holes.remove", heal_log, goes_on=True),
+    # What takes the places of damaged messages in their queues.
+    Leg("run.dispatch.write", place="before", hit=2),
+    *_legs("start", "queue.write", "index.write", **_HOLE),
+    Leg("start.holes.remove", heal_log, goes_on=True),
 ]
 CHAINS: Final[dict[str, list[Leg]]] = {
     "fresh": FRESH,
@@ -234,7 +350,11 @@ CHAINS: Final[dict[str, list[Leg]]] = {
     "recovery": RECOVERY,
     "removal": REMOVAL,
 }
+RARE: Final = frozenset(
+    f"start.{kind}.{operation}" for kind in ("queue", "index") for operation in ("create", "resize")
+)
+"""Nothing brings them about for sure: a file that was just full when the process was killed."""
 WITHOUT_DELAYS: Final = frozenset({"removal"})
 """Where segments go, so do delayed messages that nobody can tell from lost ones."""
 
-__all__ = ["CHAINS", "WITHOUT_DELAYS"]
+__all__ = ["CHAINS", "RARE", "WITHOUT_DELAYS"]

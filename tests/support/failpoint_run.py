@@ -60,6 +60,10 @@ class Leg:
     """A process that came further than this step would serve a damaged log."""
     has_load: bool = True
     """Without, the broker is left alone: the step comes by itself."""
+    goes_on: bool = False
+    """It needs what the leg before it leaves: the two are tried together."""
+    is_needed: bool = False
+    """Later legs of the chain need what it leaves."""
 
     @property
     def phase(self) -> str:
@@ -276,6 +280,18 @@ def _forget_removed(history: History) -> None:
     ]
 
 
+def part_of(legs: Sequence[Leg], part: int, parts: int) -> list[Leg]:
+    """Every `parts`-th group of legs that belong together, from group `part` on, and what all
+    need. The parts together are the chain."""
+    chosen: list[Leg] = []
+    group = -1
+    for leg in legs:
+        group += not leg.goes_on
+        if leg.is_needed or group % parts == part:
+            chosen.append(leg)
+    return chosen
+
+
 async def run_chain(
     root: Path,
     mode: str,
@@ -320,5 +336,6 @@ __all__ = [
     "Shot",
     "any_shot",
     "kill_at",
+    "part_of",
     "run_chain",
 ]

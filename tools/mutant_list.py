@@ -295,8 +295,8 @@ PYTHON_BUGS: Final[dict[str, PythonBug]] = {
     "journal_start_syncs_nothing": PythonBug(
         "entries a killed process left are called durable without a sync",
         "store/journal.py",
-        "            try:\n                self._files.sync(fd)\n            except OSError",
-        "            try:\n                pass\n            except OSError",
+        "                self._files.sync(fd)\n            self._files.sync_directory(self",
+        "                pass\n            self._files.sync_directory(self",
         _JOURNAL_TESTS + "test_a_start_syncs_what_a_killed_process_left",
     ),
     "metadata_renamed_before_sync": PythonBug(

@@ -23,7 +23,13 @@ pytestmark = [pytest.mark.foreign, pytest.mark.differential, pytest.mark.timeout
 
 CLUSTER = "DefaultCluster"
 BROKER = "broker-a"
-OURS_ALONE = ("lowerOffsetCommitTimes", "storeCorruptRecords")
+OURS_ALONE = (
+    "lowerOffsetCommitTimes",
+    "storeCorruptRecords",
+    "storeRebuildIndex",
+    "storeRebuildPercent",
+    "storeRebuildQueues",
+)
 """Figures of brokerStatus that Apache's broker does not have."""
 
 

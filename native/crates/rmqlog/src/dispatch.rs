@@ -28,6 +28,10 @@ pub struct Rebuild {
     pub is_late: bool,
     /// Queues whose first unit may stand for a lost message.
     pub begin_lost: HashSet<u32>,
+    /// Queues were found that nobody knew of: they are to be noted ([`note_found`]).
+    ///
+    /// [`note_found`]: crate::rebuilder::note_found
+    pub has_found_new: bool,
 }
 
 impl Rebuild {
@@ -63,6 +67,7 @@ impl Rebuild {
             // One that nobody knew of may have had messages before.
             let queue = state.queues.queue_mut(number);
             queue.is_rebuilding |= is_new;
+            self.has_found_new |= is_new;
             if queue.is_rebuilding != self.is_late {
                 return Ok(());
             }

@@ -27,7 +27,7 @@ use crate::found_queues::FoundQueue;
 use crate::marker::Point;
 use crate::pace::Pace;
 use crate::persist::{write_all, Progress};
-use crate::rebuilder::{remove_note, Job, Left, RebuildNote};
+use crate::rebuilder::{note_found, remove_note, Job, Left, RebuildNote};
 use crate::record;
 use crate::recover::{Dropped, Survey};
 use crate::reread::survey_from_device;
@@ -340,6 +340,7 @@ fn build(
         new_lives: HashMap::new(),
         is_late: false,
         begin_lost,
+        has_found_new: false,
     };
     let mut state = State::new(
         log,
@@ -402,6 +403,9 @@ fn build(
     }
     if !has_queues && !survey.index_waits {
         return Ok((shared, None));
+    }
+    if std::mem::take(&mut rebuild.has_found_new) {
+        note_found(&*shared.disk, &shared.settings.root, &shared.state().queues)?;
     }
     let index_from = survey.index_waits.then_some(survey.index_from);
     rebuild.queues_from = if has_queues { files.min } else { u64::MAX };

@@ -23,6 +23,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crate::checkpoint::{read_file, write_file};
+use crate::consume_queue::QueueTable;
 use crate::damage::{self, Hole};
 use crate::disk::Disk;
 use crate::dispatch::{Rebuild, REBUILD_SIZE_MAX};
@@ -172,6 +173,33 @@ impl RebuildNote {
         out.extend_from_slice(&crc.to_be_bytes());
         write_file(disk, &note_path(root), &out)
     }
+}
+
+/// Adds the queues to the note that nobody knew of before a rebuild came by their messages. The marker calls
+/// all others safe: without it a kill would leave a store that does not look for those.
+pub fn note_found(disk: &dyn Disk, root: &Path, queues: &QueueTable) -> Result<()> {
+    let Some(mut note) = RebuildNote::read(disk, root)?.filter(|note| !note.is_whole) else {
+        return Ok(());
+    };
+    let waiting = queues
+        .numbers()
+        .into_iter()
+        .map(|number| queues.queue(number));
+    let found: Vec<KnownQueue> = waiting
+        .filter(|queue| queue.is_rebuilding)
+        .map(|queue| KnownQueue {
+            topic: queue.topic.to_string(),
+            id: queue.id,
+            count: 0,
+        })
+        .collect();
+    let mut named = QueuesFile {
+        queues: note.queues,
+        ..QueuesFile::default()
+    };
+    named.raise(&found);
+    note.queues = named.queues;
+    note.write(disk, root)
 }
 
 /// Removes the note, durably.
@@ -343,6 +371,10 @@ impl Job {
                     match scanner.take()? {
                         Ok(found) => {
                             rebuild.dispatch(state, &found)?;
+                            if std::mem::take(&mut rebuild.has_found_new) {
+                                // Before the persister can write a part of it.
+                                note_found(&*shared.disk, &shared.settings.root, &state.queues)?;
+                            }
                             found.log_offset + found.size as u64
                         }
                         Err(at) => at.log_offset, // it changed under us: looked at again

@@ -25,6 +25,25 @@ pub fn refuse_unfinished(queues: &mut [FoundQueue], note: &RebuildNote) {
     }
 }
 
+/// What the note of an unfinished rebuild still says of places. Its queues may be of a topic that was dropped
+/// since, which the note of queues then has no longer: no place of theirs is given.
+pub fn named_now(named: &[KnownQueue], known: &QueuesFile, dropped: &Dropped) -> Vec<KnownQueue> {
+    let listed: HashSet<(&str, i32)> = known
+        .queues
+        .iter()
+        .map(|queue| (&*queue.topic, queue.id))
+        .collect();
+    let now = |queue: &KnownQueue| {
+        let is_gone =
+            dropped.has_topic(&queue.topic) && !listed.contains(&(&*queue.topic, queue.id));
+        KnownQueue {
+            count: if is_gone { 0 } else { queue.count },
+            ..queue.clone()
+        }
+    };
+    named.iter().map(now).collect()
+}
+
 /// Queues that must be rebuilt from the log's beginning: they are broken, missing, or shorter than they
 /// once were. With the places that were given, as far as our notes and their files know.
 pub fn lacking(

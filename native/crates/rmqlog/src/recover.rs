@@ -20,7 +20,7 @@ use std::sync::Arc;
 use crate::checkpoint::{Checkpoint, CONFIRM_OURS};
 use crate::damage::{merged, Hole};
 use crate::disk::Disk;
-use crate::doubted::{all_of, lacking, refuse_unfinished, without};
+use crate::doubted::{all_of, lacking, named_now, refuse_unfinished, without};
 use crate::error::{failed, Result, StoreError};
 use crate::file_cache::FileCache;
 use crate::flush::FailureNote;
@@ -167,7 +167,8 @@ pub fn survey(disk: &Arc<dyn Disk>, settings: &Settings, cache: &mut FileCache) 
     let dropped = Dropped::new(&known.dropped);
     let mut was_whole = false;
     if let Some(note) = unfinished.filter(|_| is_ours) {
-        known.raise(&note.queues);
+        let named = named_now(&note.queues, &known, &dropped);
+        known.raise(&named);
         was_whole = note.is_whole;
         refuse_unfinished(&mut queues, &note);
     }
@@ -378,13 +379,18 @@ pub fn survey(disk: &Arc<dyn Disk>, settings: &Settings, cache: &mut FileCache) 
         Trust::Clean(point) | Trust::Killed(point) if queues_from == point.log_to => point.log_to,
         _ => files.base_of(queues_from).max(files.min),
     };
+    let mut kept = floors.clone();
+    if !holes.is_empty() {
+        // The note of the rebuild alone does not tell whether a topic was dropped after it.
+        kept.extend(waiting.iter().filter(|queue| queue.count > 0).cloned());
+    }
     Ok(Survey {
         end,
         last: outcome.last,
         zero_from,
         blank_at,
         holes,
-        queues_note: note_of_floors(known, &floors),
+        queues_note: note_of_floors(known, &kept),
         floors,
         drops_are_noted,
         unsynced_from,
@@ -610,7 +616,7 @@ impl Dropped {
         Dropped(topics.iter().map(entry).collect())
     }
 
-    fn has_topic(&self, topic: &str) -> bool {
+    pub fn has_topic(&self, topic: &str) -> bool {
         self.0.contains_key(topic.as_bytes())
     }
 

@@ -297,7 +297,11 @@ impl World {
         if answer.is_ok() && self.sync_flush {
             if self.is_held {
                 let engine = self.engine()?;
-                self.disk.until_sync_waits(|| engine.failure().is_some());
+                // Where all of the turn was refused there is nothing to sync.
+                self.disk.until_sync_waits(|| {
+                    let now = engine.positions();
+                    now.flushed == now.written || engine.failure().is_some()
+                });
             } else {
                 self.await_sync()?;
             }

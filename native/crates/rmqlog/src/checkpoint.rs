@@ -40,6 +40,22 @@ impl Default for Checkpoint {
 }
 
 impl Checkpoint {
+    /// The same, but Apache's broker looks through the log from no later than `begin`, if it comes after a
+    /// kill: store time and log offset of the first entry of the index that is in no complete file. It removes
+    /// index files that end behind `index_timestamp_ms`, and makes only those entries anew whose records it
+    /// looks at (IndexService.load and CommitLog.recoverAbnormally of rocketmq-store 5.5.0).
+    pub fn lowered_to(self, begin: Option<(i64, u64)>) -> Checkpoint {
+        let Some((time_ms, log_offset)) = begin else {
+            return self;
+        };
+        Checkpoint {
+            // Before it: segments whose first records have the same time may begin behind it.
+            queues_timestamp_ms: self.queues_timestamp_ms.min(time_ms - 1),
+            queues_log_offset: self.queues_log_offset.min(log_offset as i64),
+            ..self
+        }
+    }
+
     pub fn encode(&self) -> [u8; FILE_SIZE] {
         let mut out = [0u8; FILE_SIZE];
         let numbers = [

@@ -188,6 +188,9 @@ fn begin(disk: &dyn Disk, survey: &Survey, root: &Path) -> Result<()> {
             confirm_log_offset: CONFIRM_OURS,
             ..known.unwrap_or_default()
         }
+        // Entries are added to the newest index file, which a clean stop calls complete; Apache's broker,
+        // too, believes only those that are full.
+        .lowered_to(survey.index.unsealed_begin())
     };
     if known != Some(now) {
         now.write(disk, &path, !is_known || waits)?;

@@ -53,10 +53,8 @@ struct Candidate {
     point: Point,
     timestamp_ms: i64,
     index_timestamp_ms: i64,
-    /// Store time and log offset from which on Apache's broker must look through the log after a kill.
-    /// It removes index files that end behind `index_timestamp_ms`, and makes only those entries anew
-    /// whose records it looks at.
-    dispatch_again_from: Option<(i64, u64)>,
+    /// See `Checkpoint::lowered_to`.
+    index_incomplete_from: Option<(i64, u64)>,
 }
 
 impl Progress {
@@ -272,7 +270,7 @@ fn write_out(
             point,
             timestamp_ms,
             index_timestamp_ms: 0,
-            dispatch_again_from: None,
+            index_incomplete_from: None,
         };
         let dirty = state.queues.take_dirty();
         let written = progress.marker.written;
@@ -310,7 +308,7 @@ fn write_out(
         candidate.index_timestamp_ms = state.index.last().0;
     } else {
         candidate.index_timestamp_ms = state.index.sealed_timestamp_ms();
-        candidate.dispatch_again_from = state.index.unsealed_begin();
+        candidate.index_incomplete_from = state.index.unsealed_begin();
     }
     Ok(Some(candidate))
 }
@@ -516,19 +514,14 @@ fn write_checkpoint(shared: &Shared, candidate: &Candidate) -> Result<()> {
     if shared.state().ongoing.is_any() {
         return Ok(()); // the start's stays, by which Apache looks through the whole log
     }
-    let (mut timestamp_ms, mut log_offset) = (candidate.timestamp_ms, candidate.point.last_offset);
-    if let Some((time, offset)) = candidate.dispatch_again_from {
-        // Before it: segments whose first records have the same time begin behind it.
-        timestamp_ms = timestamp_ms.min(time - 1);
-        log_offset = log_offset.min(offset);
-    }
     let checkpoint = Checkpoint {
         log_timestamp_ms: candidate.timestamp_ms,
-        queues_timestamp_ms: timestamp_ms,
+        queues_timestamp_ms: candidate.timestamp_ms,
         index_timestamp_ms: candidate.index_timestamp_ms,
-        queues_log_offset: log_offset as i64,
+        queues_log_offset: candidate.point.last_offset as i64,
         ..Checkpoint::default()
-    };
+    }
+    .lowered_to(candidate.index_incomplete_from);
     checkpoint.write(
         &*shared.disk,
         &shared.settings.root.join("checkpoint"),

@@ -390,21 +390,28 @@ fn a_checkpoint_lets_apache_look_from_where_the_index_is_not_complete() {
     let disk = SimDisk::new(Platter::default(), 0);
     let engine = open(&disk, true).unwrap();
     let path = settings(true).root.join("checkpoint");
+    let check = |engine: &Engine, disk: &SimDisk| {
+        let checkpoint = Checkpoint::read(disk, &path).unwrap().unwrap();
+        let (time, begin) = engine.state().index.unsealed_begin().unwrap();
+        assert!(begin < engine.positions().commit);
+        assert!(
+            checkpoint.queues_log_offset <= begin as i64,
+            "{checkpoint:?}"
+        );
+        assert!(checkpoint.queues_timestamp_ms < time, "{checkpoint:?}");
+    };
     for count in [3, 20, 40, 60] {
         let from = engine.queue_range(TOPIC, 0).1 as usize;
         for number in from..count {
             store(&engine, number, 300);
         }
         persist_round(&engine, true);
-        let checkpoint = Checkpoint::read(&disk, &path).unwrap().unwrap();
-        let (time, begin) = engine.state().index.unsealed_begin().unwrap();
-        assert!(begin < engine.positions().commit);
-        assert!(checkpoint.index_timestamp_ms <= time, "{checkpoint:?}");
-        assert!(
-            checkpoint.queues_log_offset <= begin as i64,
-            "{checkpoint:?}"
-        );
-        assert!(checkpoint.queues_timestamp_ms < time, "{checkpoint:?}");
+        check(&engine, &disk);
     }
+    // A clean stop calls the newest file complete; the next start adds to it.
+    engine.close().unwrap();
+    let disk = disk.kill();
+    let engine = open(&disk, true).unwrap();
+    check(&engine, &disk);
     disk.kill();
 }

@@ -52,6 +52,18 @@ fn until_rebuilder_waits(disk: &SimDisk, engine: &Engine) -> Result<(), String> 
     }
 }
 
+/// Lets the rebuilder make so many calls to the disk, and more until it holds nothing that others would
+/// wait for. Answers whether it has come to its end.
+pub fn go_on(disk: &SimDisk, engine: &Engine, calls: usize) -> Result<bool, String> {
+    disk.permit_rebuilder(Some(calls));
+    until_rebuilder_waits(disk, engine)?;
+    while !engine.is_unlocked() {
+        disk.permit_rebuilder(Some(1));
+        until_rebuilder_waits(disk, engine)?;
+    }
+    Ok(has_no_rebuilder(engine))
+}
+
 impl World {
     pub fn is_rebuilding(&self) -> Result<bool, String> {
         Ok(!has_no_rebuilder(self.engine()?))

@@ -7,8 +7,7 @@
 
 use std::time::{Duration, Instant};
 
-pub use rebuilding::open;
-use rebuilding::open_early;
+pub use rebuilding::{go_on, open, open_early};
 
 use super::disk::{Faults, SimDisk};
 use super::history::{Attempt, History, QUEUE_COUNT, TOPICS};

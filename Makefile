@@ -94,7 +94,7 @@ damage: ## damages a small store in ROUNDS ways from SEED on, any bit of it; not
 	@tools/setup.sh run
 	@ROUNDS=$(ROUNDS) SEED=$(SEED) python3 tools/damage.py
 
-sim: ## the engine on a simulated disk: RUNS=200000 cut points from SEED on, noted in tests/ledger.tsv
+sim: ## the engine on a simulated disk: RUNS=200000 cut points from SEED on, MODE=slow; noted in tests/ledger.tsv
 	@tools/setup.sh run
 	@python3 tools/simulate.py
 

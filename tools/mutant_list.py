@@ -90,6 +90,11 @@ RUST_BUGS: Final[dict[str, RustBug]] = {
         "lib",
         "sim::directed::a_dropped_topic_does_not_come_back",
     ),
+    "drop_not_in_rebuild_note": RustBug(
+        "a topic dropped during a rebuild gets its old places back",
+        "lib",
+        "sim::directed::places_of_a_topic_dropped_during_a_rebuild_do_not_come_back",
+    ),
     "end_moves_back": RustBug(
         "messages are appended below the old end after its records were lost",
         "damage",

@@ -30,7 +30,7 @@ pub struct Rebuild {
     pub begin_lost: HashSet<u32>,
     /// Queues were found that nobody knew of: they are to be noted ([`note_found`]).
     ///
-    /// [`note_found`]: crate::rebuilder::note_found
+    /// [`note_found`]: crate::rebuild_note::note_found
     pub has_found_new: bool,
 }
 

@@ -8,7 +8,7 @@ use crate::disk::Disk;
 use crate::error::Result;
 use crate::found_queues::{last_place, FoundQueue};
 use crate::marker::{KnownQueue, QueuesFile};
-use crate::rebuilder::RebuildNote;
+use crate::rebuild_note::RebuildNote;
 use crate::recover::Dropped;
 
 /// Calls the queues broken that an earlier start did not come to rebuild to their end.
@@ -26,16 +26,18 @@ pub fn refuse_unfinished(queues: &mut [FoundQueue], note: &RebuildNote) {
 }
 
 /// What the note of an unfinished rebuild still says of places. Its queues may be of a topic that was dropped
-/// since, which the note of queues then has no longer: no place of theirs is given.
+/// since, by a process that ended before it could change this note too: no place of theirs is given then, and
+/// the note of queues has none.
 pub fn named_now(named: &[KnownQueue], known: &QueuesFile, dropped: &Dropped) -> Vec<KnownQueue> {
-    let listed: HashSet<(&str, i32)> = known
+    let given: HashSet<(&str, i32)> = known
         .queues
         .iter()
+        .filter(|queue| queue.count > 0)
         .map(|queue| (&*queue.topic, queue.id))
         .collect();
     let now = |queue: &KnownQueue| {
         let is_gone =
-            dropped.has_topic(&queue.topic) && !listed.contains(&(&*queue.topic, queue.id));
+            dropped.has_topic(&queue.topic) && !given.contains(&(&*queue.topic, queue.id));
         KnownQueue {
             count: if is_gone { 0 } else { queue.count },
             ..queue.clone()

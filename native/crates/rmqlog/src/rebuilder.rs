@@ -22,18 +22,16 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use crate::checkpoint::{read_file, write_file};
-use crate::consume_queue::QueueTable;
 use crate::damage::{self, Hole};
-use crate::disk::Disk;
 use crate::dispatch::{Rebuild, REBUILD_SIZE_MAX};
 use crate::engine::Shared;
 use crate::error::{failed, Result};
 use crate::event::Event;
 use crate::file_cache::FileCache;
 use crate::index::IndexSet;
-use crate::marker::{check_head, KnownQueue, QueuesFile, Reader, FORMAT, OLDEST_READER};
+use crate::marker::KnownQueue;
 use crate::persist::{settle, write_all};
+use crate::rebuild_note::{note_found, remove_note};
 use crate::remembered::told;
 use crate::remove::remove_if_there;
 use crate::scan::{LogFiles, Scanner};
@@ -43,8 +41,6 @@ use crate::state::State;
 const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 /// Bytes of log whose records are indexed while the caller's thread has to wait, to catch up with it.
 const CATCH_UP_SIZE: u64 = 256 << 10;
-const MAGIC: &[u8; 8] = b"PYROMQ-R";
-const NOTE_SIZE_MAX: usize = 256 << 20;
 
 /// What is known, while the store is open, of a rebuild that is not done.
 #[derive(Debug, Default)]
@@ -109,109 +105,6 @@ impl State {
             failure: ongoing.failure.clone(),
         }
     }
-}
-
-/// Where the names of queues stand that a rebuild makes anew.
-pub fn note_path(root: &Path) -> PathBuf {
-    root.join("pyromq").join("rebuild")
-}
-
-/// Queues whose files must not be believed.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct RebuildNote {
-    /// None of any queue.
-    pub is_whole: bool,
-    /// With the places that were given.
-    pub queues: Vec<KnownQueue>,
-}
-
-impl RebuildNote {
-    /// The note an earlier start left, if it did not come to its end. One that cannot be read means all
-    /// queues.
-    pub fn read(disk: &dyn Disk, root: &Path) -> Result<Option<RebuildNote>> {
-        let path = note_path(root);
-        let Some(content) = read_file(disk, &path, NOTE_SIZE_MAX)? else {
-            return Ok(None);
-        };
-        let whole = RebuildNote {
-            is_whole: true,
-            queues: Vec::new(),
-        };
-        let Some((body, crc)) = content
-            .len()
-            .checked_sub(4)
-            .map(|size| content.split_at(size))
-        else {
-            return Ok(Some(whole));
-        };
-        let mut from = Reader { rest: body };
-        if !check_head(&mut from, MAGIC, &path)? || crc != crc32fast::hash(body).to_be_bytes() {
-            return Ok(Some(whole));
-        }
-        let found = from.u64().and_then(|is_whole| {
-            let queues = QueuesFile::decode_rest(&mut from)?.queues;
-            Some(RebuildNote {
-                is_whole: is_whole != 0,
-                queues,
-            })
-        });
-        Ok(Some(found.unwrap_or(whole)))
-    }
-
-    pub fn write(&self, disk: &dyn Disk, root: &Path) -> Result<()> {
-        let mut out = Vec::new();
-        out.extend_from_slice(MAGIC);
-        out.extend_from_slice(&FORMAT.to_be_bytes());
-        out.extend_from_slice(&OLDEST_READER.to_be_bytes());
-        out.extend_from_slice(&u64::from(self.is_whole).to_be_bytes());
-        let queues = QueuesFile {
-            queues: self.queues.clone(),
-            dropped: Vec::new(),
-        };
-        queues.encode_rest(&mut out);
-        let crc = crc32fast::hash(&out);
-        out.extend_from_slice(&crc.to_be_bytes());
-        write_file(disk, &note_path(root), &out)
-    }
-}
-
-/// Adds the queues to the note that nobody knew of before a rebuild came by their messages. The marker calls
-/// all others safe: without it a kill would leave a store that does not look for those.
-pub fn note_found(disk: &dyn Disk, root: &Path, queues: &QueueTable) -> Result<()> {
-    let Some(mut note) = RebuildNote::read(disk, root)?.filter(|note| !note.is_whole) else {
-        return Ok(());
-    };
-    let waiting = queues
-        .numbers()
-        .into_iter()
-        .map(|number| queues.queue(number));
-    let found: Vec<KnownQueue> = waiting
-        .filter(|queue| queue.is_rebuilding)
-        .map(|queue| KnownQueue {
-            topic: queue.topic.to_string(),
-            id: queue.id,
-            count: 0,
-        })
-        .collect();
-    let mut named = QueuesFile {
-        queues: note.queues,
-        ..QueuesFile::default()
-    };
-    named.raise(&found);
-    note.queues = named.queues;
-    note.write(disk, root)
-}
-
-/// Removes the note, durably.
-pub fn remove_note(disk: &dyn Disk, root: &Path) -> Result<()> {
-    let path = note_path(root);
-    if !disk.exists(&path) {
-        return Ok(());
-    }
-    remove_if_there(disk, &path)?;
-    let dir = root.join("pyromq");
-    disk.sync_dir(&dir)
-        .map_err(|error| failed("sync", &dir, &error))
 }
 
 /// What a start leaves to the rebuilder.

@@ -32,7 +32,7 @@ use crate::index_format::Shape;
 use crate::log_check::{first_with_records, foreign_safe_base, scan, Known, Places, Scan};
 use crate::marker::{DroppedTopic, KnownQueue, Marker, Point, QueuesFile};
 use crate::queue_unit::topic_problem;
-use crate::rebuilder::RebuildNote;
+use crate::rebuild_note::RebuildNote;
 use crate::record;
 use crate::remembered::{floors, note_of_floors, round_up, told, Memory};
 use crate::scan::{look_beyond, LogFiles, WAY_OUT};

@@ -2,21 +2,20 @@
 //! messages on their way from append to commit.
 
 use std::collections::VecDeque;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::batch;
 use crate::commit_log::CommitLog;
 use crate::consume_queue::{QueueTable, TAILS_SIZE_MAX};
 use crate::damage::Damage;
-use crate::disk::Disk;
 use crate::engine::{Appended, Positions};
 use crate::error::{Result, StoreError};
 use crate::file_cache::FileCache;
 use crate::flush::Flusher;
 use crate::index::IndexSet;
 use crate::index_format::key_hash;
-use crate::marker::{DroppedTopic, KnownQueue, Point, QueuesFile};
+use crate::marker::{DroppedTopic, Point};
 use crate::pace::Pace;
 use crate::queue_unit::{topic_problem, Unit};
 use crate::rebuilder::Ongoing;
@@ -64,7 +63,7 @@ pub struct State {
     /// Those, and the ones that are being written.
     pending_handed: usize,
     last_store_timestamp_ms: i64,
-    dropped: Vec<DroppedTopic>,
+    pub(crate) dropped: Vec<DroppedTopic>,
     /// The note of the dropped topics on disk reaches behind the log's end: records that come there now
     /// would be taken for those of the topic's old life.
     pub is_note_stale: bool,
@@ -547,50 +546,6 @@ impl State {
                 store_timestamp_ms: next.store_timestamp_ms,
             });
         }
-    }
-
-    pub fn drop_topic(&mut self, topic: &str, disk: &dyn Disk, root: &Path) -> Result<()> {
-        if let Some(problem) = topic_problem(topic) {
-            return Err(StoreError::Illegal(problem));
-        }
-        let numbers = self.queues.drop_topic(topic);
-        if numbers.is_empty() && !self.queues.is_partial {
-            return Ok(());
-        }
-        self.ongoing.floors.retain(|floor| floor.topic != topic);
-        self.drop_count += 1;
-        self.dropped.retain(|gone| gone.topic != topic);
-        let log_to = self.log.appended();
-        self.dropped.push(DroppedTopic {
-            topic: topic.to_string(),
-            log_to,
-        });
-        // First the note, then the files: whatever a crash leaves of them is not brought back.
-        if !mutant!("drop_not_noted") {
-            self.queues_file().write(disk, root)?;
-        }
-        for number in numbers {
-            self.queues.remove_files(&mut self.cache, number)?;
-        }
-        Ok(())
-    }
-
-    pub fn queues_file(&self) -> QueuesFile {
-        let known = |(topic, id, count): (&str, i32, i64)| KnownQueue {
-            topic: topic.to_string(),
-            id,
-            count,
-        };
-        let mut file = QueuesFile {
-            queues: self.queues.all().into_iter().map(known).collect(),
-            dropped: self.dropped.clone(),
-        };
-        file.raise(&self.ongoing.floors);
-        file
-    }
-
-    pub fn dropped(&self) -> &[DroppedTopic] {
-        &self.dropped
     }
 
     /// How far commit is, with the proof that the log is the one meant.

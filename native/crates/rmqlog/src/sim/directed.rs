@@ -15,6 +15,7 @@ use crate::disk::Disk as _;
 use crate::engine::Engine;
 use crate::marker::{Marker, QueuesFile};
 use crate::persist::persist;
+use crate::rebuild_note::note_path;
 
 const TOPIC: &str = TOPICS[0];
 
@@ -468,4 +469,67 @@ fn a_queue_that_a_rebuild_found_is_whole_after_a_kill_at_any_step() {
         left.kill();
     }
     assert!(calls > 5 && seen > 1, "{calls} {seen}");
+}
+
+/// The note of an unfinished rebuild has the places of a topic that is then dropped, and begins a new life
+/// before the rebuild is done: killed anywhere behind, the process leaves nothing that brings them back.
+#[test]
+fn places_of_a_topic_dropped_during_a_rebuild_do_not_come_back() {
+    let disk = SimDisk::new(Platter::default(), 0);
+    let engine = open(&disk, true).unwrap();
+    store_in(&engine, TOPICS[2], 0);
+    let lost_to = engine.positions().commit;
+    for number in 0..7 {
+        store(&engine, number, 300);
+        store_in(&engine, TOPICS[1], number);
+    }
+    persist_round(&engine, true);
+    drop(engine);
+    let disk = disk.kill();
+    for topic in [TOPIC, TOPICS[1]] {
+        let queue = settings(true)
+            .root
+            .join("consumequeue")
+            .join(topic)
+            .join("0");
+        disk.remove_file(&queue.join("00000000000000000000"))
+            .unwrap();
+    }
+    // With a hole in the log, places that are noted are kept, whether a record shows them or not.
+    let log = settings(true).root.join("commitlog/00000000000000000000");
+    let file = disk.open(&log).unwrap();
+    file.zero(4, lost_to - 4).unwrap();
+    file.sync_data().unwrap();
+    let start = disk.platter();
+    let disk = SimDisk::new(start.clone(), 0);
+    let engine = open_early(&disk, true).unwrap();
+    go_on(&disk, &engine, 0).unwrap();
+    engine.drop_topic(TOPIC).unwrap();
+    let dropped_at = disk.op_count();
+    while engine.rebuild_status().has_queues {
+        assert!(!go_on(&disk, &engine, 1).unwrap());
+    }
+    store(&engine, 0, 20); // the queues are whole, and their note is there still
+    persist_round(&engine, true);
+    assert!(disk.exists(&note_path(&settings(true).root)));
+    let ops = disk.kill().ops();
+    drop(engine);
+    let mut platter = start;
+    for (number, op) in ops.iter().enumerate() {
+        platter.apply(op);
+        if number + 1 < dropped_at {
+            continue;
+        }
+        let mut left = SimDisk::new(platter.clone(), 0);
+        for start in 0..2 {
+            let again = open(&left, true).unwrap();
+            let (min, max) = again.queue_range(TOPIC, 0);
+            assert!(
+                min == 0 && max <= 1,
+                "operation {number}, start {start}: {min} to {max}"
+            );
+            assert_eq!(again.queue_range(TOPICS[1], 0), (0, 7));
+            left = left.kill();
+        }
+    }
 }

@@ -90,6 +90,11 @@ RUST_BUGS: Final[dict[str, RustBug]] = {
         "lib",
         "sim::directed::a_dropped_topic_does_not_come_back",
     ),
+    "cleared_not_synced": RustBug(
+        "the place of a refused record is used again before it is safely empty",
+        "lib",
+        "sim::directed::no_record_is_made_of_a_refused_one_and_the_one_in_its_place",
+    ),
     "drop_not_in_rebuild_note": RustBug(
         "a topic dropped during a rebuild gets its old places back",
         "lib",

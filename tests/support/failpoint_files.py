@@ -21,6 +21,7 @@ from pyromq.store.files import Files
 
 RULES_VARIABLE: Final = "RMQLOG_FAILPOINTS"
 TRAIL_VARIABLE: Final = "RMQLOG_FAILPOINTS_TRAIL"
+GATE_VARIABLE: Final = "RMQLOG_FAILPOINTS_GATE"
 PROJECTION_VARIABLE: Final = "RMQLOG_FAILPOINTS_PROJECTION_MS"
 """Time between two projections, in ms."""
 START, RUN, STOP = "start", "run", "stop"
@@ -117,6 +118,7 @@ class Points:
         words = environment.get(RULES_VARIABLE, "").split(";")
         self._rules = [Rule.parse(word) for word in words if word]
         self._steps = steps
+        self._gate = environment.get(GATE_VARIABLE)
         self._counts: Counter[str] = Counter()
         self._lock = threading.Lock()
         self.phase = START
@@ -134,13 +136,16 @@ class Points:
         is_thread = threading.current_thread().name == "pyromq-metadata"
         full = f"{RUN if is_thread else self.phase}.{step}"
         name = f"{full}.{place}"
+        is_open = self._gate is None or Path(self._gate).exists()
         with self._lock:
-            self._counts[name] += 1
+            is_first = name not in self._counts
+            self._counts[name] += is_open
             count = self._counts[name]
-        if count == 1:
+        if is_first:
             self._note(name if full in self._steps else f"unlisted {name}")
         for rule in self._rules:
-            if rule.name == name and (count == rule.hit or (rule.is_lasting and count > rule.hit)):
+            is_now = count == rule.hit or (rule.is_lasting and count > rule.hit)
+            if rule.name == name and is_open and is_now:
                 self._note(f"hit {name} {rule.action}")
                 _act(rule.action)
 
@@ -243,6 +248,7 @@ class FailFiles(Files):
 
 
 __all__ = [
+    "GATE_VARIABLE",
     "PROJECTION_VARIABLE",
     "RULES_VARIABLE",
     "RUN",

@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from pyromq.codes import RequestCode
 from pyromq.store.failed_sync import NOTE
+from pyromq.wire.record import decode_record
 from tests.support.disk_error_run import probe_send
 from tests.support.failpoint_run import LAZY_MS, SEGMENT_SIZE, Leg
 from tests.support.processes import ask
@@ -22,6 +23,10 @@ from tests.support.processes import ask
 GONE: Final = "gone"
 KEPT_SEGMENTS: Final = 3
 WAIT_SECONDS: Final = 5.0
+BLANK_MAGIC: Final = bytes.fromhex("cbd43194")
+"""Of what fills the rest of a segment."""
+BLANK_SIZE_MAX: Final = 20 * 1024
+"""More than a record of the load has, so more than is ever filled."""
 _REMOVAL: Final = {"deleteCommitLogFilesInterval": 0, "deleteConsumeQueueFilesInterval": 0}
 
 
@@ -42,10 +47,11 @@ def _last_with_data(root: Path) -> tuple[Path, int]:
 
 
 def _records(segment: bytes) -> list[tuple[int, int]]:
-    """Where each record begins, and its size."""
+    """Where each message's record begins, and its size."""
     found, at = [], 0
-    while at + 4 <= len(segment) and (size := int.from_bytes(segment[at : at + 4])):
-        found.append((at, size))
+    while at + 8 <= len(segment) and (size := int.from_bytes(segment[at : at + 4])):
+        if segment[at + 4 : at + 8] != BLANK_MAGIC:
+            found.append((at, size))
         at += size
     return found
 
@@ -60,12 +66,14 @@ def tear_log(root: Path) -> None:
 
 
 def shorten_segment(root: Path) -> None:
-    """Takes zeros off the last segment's end."""
+    """Takes zeros off the end of the segment in which the log goes on."""
     path, end = _last_with_data(root)
+    if BLANK_MAGIC in path.read_bytes()[-BLANK_SIZE_MAX:]:  # it was just full
+        path, end = path.with_name(f"{int(path.name) + SEGMENT_SIZE:020}"), 0
     for later in _segments(root):
         if later > path:
             later.unlink()
-    with path.open("r+b") as file:
+    with path.open("ab") as file:
         file.truncate(end + 100)
 
 
@@ -130,20 +138,30 @@ def _dispatched_to(root: Path) -> int:
     return int.from_bytes(newest[89:97])
 
 
+def _queue_of(record: bytes) -> tuple[str, int]:
+    found = decode_record(record)
+    return found.topic, found.queue_id
+
+
 def damage_log(root: Path) -> None:
-    """Damages what was not noted as dispatched, but for the last record; `heal_log` takes it
-    back."""
+    """Damages what was not noted as dispatched, but for the last record and its queue's others:
+    queues end with lost messages, and none lacks some in between, which were a reason to rebuild.
+    `heal_log` takes it back."""
     (root / "pyromq" / "holes").unlink(missing_ok=True)  # a hole that is new
     if _healthy(root).exists():
         return
     shutil.copytree(root / "commitlog", _healthy(root))
     last, _ = _last_with_data(root)
+    content = last.read_bytes()
+    at, size = _records(content)[-1]
+    spared = _queue_of(content[at : at + size])
     begin = _dispatched_to(root)
     for path in _segments(root):
-        base, records = int(path.name), _records(path.read_bytes())
+        content = path.read_bytes()
         with path.open("r+b") as file:
-            for at, size in records[: -1 if path == last else None]:
-                if base + at >= begin:
+            for at, size in _records(content):
+                is_spared = _queue_of(content[at : at + size]) == spared
+                if int(path.name) + at >= begin and not is_spared:
                     file.seek(at + size // 2)
                     byte = file.read(1)[0]
                     file.seek(at + size // 2)
@@ -203,6 +221,15 @@ _ANEW: Final[dict[str, Any]] = {"prepare": remove_derived, "sends": 250, "is_laz
 _HOLE: Final[dict[str, Any]] = {"prepare": damage_log, "is_for_kills": True, "goes_on": True}
 _SYNC_ERROR: Final = ("run.log.sync.before=3+:EIO",)
 _JOURNAL_ERROR: Final = ("run.journal.sync.before=3+:EIO",)
+
+
+def _with_lost_places(step: str) -> list[Leg]:
+    return [
+        Leg("run.dispatch.write", place="before", hit=2, after_sends=20),
+        Leg(step, **_HOLE),
+        Leg("start.holes.remove", heal_log, goes_on=True),
+    ]
+
 
 FRESH: Final[list[Leg]] = [
     # A new store's first start.
@@ -334,15 +361,14 @@ RECOVERY: Final[list[Leg]] = [
         also=("stop.journal.sync.before=1:EIO",),
     ),
     # A hole in what no note tells of yet, remembered; then the damage is mended.
-    Leg("run.dispatch.write", place="before", hit=2),
+    Leg("run.dispatch.write", place="before", hit=2, after_sends=20),
     *_legs("start.holes", *_REPLACE_NOTE, **_HOLE),
     *_legs("start.queues", *_REPLACE_NOTE, **_HOLE),
     *_legs("start.log", "write", **_HOLE),
     Leg("start.holes.remove", heal_log, goes_on=True),
-    # What takes the places of damaged messages in their queues.
-    Leg("run.dispatch.write", place="before", hit=2),
-    *_legs("start", "queue.write", "index.write", **_HOLE),
-    Leg("start.holes.remove", heal_log, goes_on=True),
+    # What takes the places of damaged messages in their queues; each in a start that is the first.
+    *_with_lost_places("start.queue.write"),
+    *_with_lost_places("start.index.write"),
 ]
 CHAINS: Final[dict[str, list[Leg]]] = {
     "fresh": FRESH,

@@ -17,7 +17,12 @@ from typing import Final
 
 from tests.support.checker import Violation, check
 from tests.support.failpoint_build import native_module
-from tests.support.failpoint_files import PROJECTION_VARIABLE, RULES_VARIABLE, TRAIL_VARIABLE
+from tests.support.failpoint_files import (
+    GATE_VARIABLE,
+    PROJECTION_VARIABLE,
+    RULES_VARIABLE,
+    TRAIL_VARIABLE,
+)
 from tests.support.history import History, Instant, Outcome, Queue, Uptime
 from tests.support.kill_run import SETTINGS
 from tests.support.processes import ServerFailed
@@ -52,6 +57,8 @@ class Leg:
     """The how-manieth time."""
     place: str | None = None
     """The only place, where a later leg goes on from there."""
+    after_sends: int = 0
+    """Hits count when so many messages were acknowledged: until then queues may be rebuilt."""
     sends: int = 20
     """Acknowledged messages before a clean stop, where the step is one of it."""
     is_after_stop: bool = False
@@ -134,6 +141,8 @@ class _Chain:
         environment = {RULES_VARIABLE: ";".join(rules), TRAIL_VARIABLE: str(self._trail)}
         if leg is not None:
             settings |= leg.settings
+        if leg is not None and leg.after_sends:
+            environment[GATE_VARIABLE] = str(self._gate)
         if leg is not None and leg.is_lazy:
             settings["flushIntervalConsumeQueue"] = LAZY_MS
             environment[PROJECTION_VARIABLE] = str(LAZY_MS)
@@ -148,6 +157,10 @@ class _Chain:
     @property
     def _trail(self) -> Path:
         return self._root.with_name(f"{self._root.name}.trail-{self._number}")
+
+    @property
+    def _gate(self) -> Path:
+        return self._root.with_name(f"{self._root.name}.gate-{self._number}")
 
     def _lines(self) -> list[str]:
         return self._trail.read_text().splitlines() if self._trail.exists() else []
@@ -216,6 +229,9 @@ class _Chain:
         process = server.process
         if leg.has_load:
             await self._load()
+        if leg.after_sends:
+            await self._workload.until_sent(leg.after_sends)
+            self._gate.touch()
         if leg.phase == "start" and shot.action == KILL:
             return  # it serves, so what was to happen in its start did not
         if leg.trigger is not None:
@@ -308,8 +324,9 @@ async def run_chain(
         await chain.finish()
     finally:
         await chain.close()
-    for trail in root.parent.glob(f"{root.name}.trail-*"):
-        trail.unlink()
+    for kind in ("trail", "gate"):
+        for file in root.parent.glob(f"{root.name}.{kind}-*"):
+            file.unlink()
     shutil.rmtree(root)
     return chain.result
 

@@ -13,6 +13,7 @@ use crate::crc_file::{record_crc, CrcReader};
 use crate::disk::{Disk, DiskFile};
 use crate::error::{failed, failed_at, Result};
 use crate::record::{self, Found, Record};
+use crate::remembered;
 use crate::scan::why_differs;
 use crate::segment::base_of;
 
@@ -140,7 +141,13 @@ impl LogWalk {
         if segments.last().is_some_and(|last| last.len == 0) {
             segments.pop(); // the start removes it, as Apache's does
         }
-        let segment_size = common_size(&segments).unwrap_or(configured_size).max(1024);
+        let noted = remembered::segment_size(&*disk, &dir)?;
+        let fits = |&size: &u64| segments.iter().all(|segment| segment.len <= size);
+        let segment_size = noted
+            .filter(fits)
+            .or_else(|| common_size(&segments))
+            .unwrap_or(configured_size)
+            .max(1024);
         let min = segments.first().map_or(0, |first| first.base);
         let crcs = survey_crcs(&disk, &dir, &segments, segment_size)?;
         let mut walk = LogWalk {

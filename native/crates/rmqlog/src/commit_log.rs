@@ -15,6 +15,7 @@ use crate::damage::Hole;
 use crate::disk::{Disk, DiskFile};
 use crate::error::{failed, failed_at, is_full, Result, StoreError};
 use crate::file_cache::{FileCache, FileKey};
+use crate::flush::FailureNote;
 use crate::record::{encode_blank, BLANK_SIZE};
 use crate::scan::LogFiles;
 use crate::segment::{file_name, make, SegmentMaker};
@@ -81,6 +82,9 @@ pub struct Pen {
     /// The segment written last, and the position up to which disk space is known to be reserved in it.
     reserved: (u64, u64),
     leftovers: Vec<Leftover>,
+    /// What was a leftover is zero, and not synced yet.
+    cleared: Written,
+    note: Box<FailureNote>,
     crcs: Box<CrcPen>,
 }
 
@@ -125,6 +129,8 @@ impl CommitLog {
             reserve_now: reserve_ahead,
             reserved: (0, 0),
             leftovers: Vec::new(),
+            cleared: Vec::new(),
+            note: Box::new(FailureNote::new(Arc::clone(&disk), root)),
             crcs: Box::new(CrcPen::new(Arc::clone(&disk), root, segment_size)),
         };
         let mut log = CommitLog {
@@ -396,6 +402,7 @@ impl Pen {
         touched: &mut Written,
     ) -> std::result::Result<(), WriteFailed> {
         self.clear_leftovers()?;
+        self.sync_cleared()?;
         for (number, piece) in turn.pieces.iter().enumerate() {
             let next = turn.pieces.get(number + 1);
             let to = next.map_or(turn.bytes.len(), |next| next.from);
@@ -479,7 +486,30 @@ impl Pen {
                     error: failed_at("clear", &self.path_of(leftover.base), leftover.at, &source),
                 })?;
             self.reserved.1 = 0; // clearing may have given the space back
+            let path = self.path_of(leftover.base);
+            if self.cleared.iter().all(|(known, _)| *known != path) {
+                self.cleared.push((path, Arc::clone(&leftover.file)));
+            }
             self.leftovers.pop();
+        }
+        Ok(())
+    }
+
+    /// Before anything else is written there: a power cut must not leave some sectors of what was refused
+    /// and some of what came after it, which together could pass for a record.
+    fn sync_cleared(&mut self) -> std::result::Result<(), WriteFailed> {
+        for (path, file) in std::mem::take(&mut self.cleared) {
+            if mutant!("cleared_not_synced") {
+                continue;
+            }
+            if let Err(source) = file.sync_data() {
+                let error = failed("sync", &path, &source);
+                self.note.write(&error.to_string());
+                return Err(WriteFailed {
+                    error,
+                    is_full: false,
+                });
+            }
         }
         Ok(())
     }

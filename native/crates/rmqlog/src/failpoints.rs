@@ -6,10 +6,11 @@
 //! one `within`, when the first half of its bytes is in the file. Steps that exist are listed in [`STEPS`];
 //! one that is not is written to the trail as `unlisted`, which fails the tests: no step without a point.
 //!
-//! Two variables of the environment, read once:
+//! Three variables of the environment, read once:
 //! - `RMQLOG_FAILPOINTS`: `NAME=HIT:ACTION`, several joined by `;`. The action happens when the point is
 //!   reached for the HIT-th time (`3+`: from the third time on). Actions: `kill` (SIGKILL to this process
 //!   by itself), `EIO` and `ENOSPC` (the step reports that error), `delay-MS`.
+//! - `RMQLOG_FAILPOINTS_GATE`: a path. Hits count from when there is a file.
 //! - `RMQLOG_FAILPOINTS_TRAIL`: a file that gets a line per point reached for the first time, and a line
 //!   `hit NAME ACTION` before each action.
 
@@ -17,7 +18,7 @@ use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
@@ -26,6 +27,7 @@ use crate::disk::{Disk, DiskFile, Entry, Held, RealDisk, ShortWrite};
 pub use crate::failpoint_steps::STEPS;
 
 pub const RULES_VARIABLE: &str = "RMQLOG_FAILPOINTS";
+pub const GATE_VARIABLE: &str = "RMQLOG_FAILPOINTS_GATE";
 pub const TRAIL_VARIABLE: &str = "RMQLOG_FAILPOINTS_TRAIL";
 
 /// Where in its life a store is.
@@ -89,6 +91,7 @@ impl Rule {
 /// All points of the process.
 struct Points {
     rules: Vec<Rule>,
+    gate: Option<PathBuf>,
     trail: Option<File>,
     phase: AtomicU8,
     counts: Mutex<HashMap<String, u64>>,
@@ -109,6 +112,7 @@ fn points() -> &'static Points {
             .and_then(|path| OpenOptions::new().append(true).create(true).open(path).ok());
         Points {
             rules: rules.collect(),
+            gate: std::env::var_os(GATE_VARIABLE).map(PathBuf::from),
             trail,
             phase: AtomicU8::new(Phase::Start as u8),
             counts: Mutex::new(HashMap::new()),
@@ -143,13 +147,15 @@ impl Points {
     fn reach(&self, step: &str, place: &str) -> io::Result<()> {
         let phase = Phase::name(self.phase_here());
         let name = format!("{phase}.{step}.{place}");
-        let count = {
+        let is_open = self.gate.as_ref().is_none_or(|gate| gate.exists());
+        let (is_first, count) = {
             let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+            let is_first = !counts.contains_key(&name);
             let count = counts.entry(name.clone()).or_insert(0);
-            *count += 1;
-            *count
+            *count += u64::from(is_open);
+            (is_first, *count)
         };
-        if count == 1 {
+        if is_first {
             let is_listed = STEPS.contains(&&name[..name.len() - place.len() - 1]);
             self.note(&format!(
                 "{}{name}",
@@ -157,7 +163,8 @@ impl Points {
             ));
         }
         let is_asked = |rule: &&Rule| {
-            rule.name == name && (count == rule.hit || rule.is_lasting && count > rule.hit)
+            let is_now = count == rule.hit || rule.is_lasting && count > rule.hit;
+            rule.name == name && is_open && is_now
         };
         let Some(rule) = self.rules.iter().find(is_asked) else {
             return Ok(());

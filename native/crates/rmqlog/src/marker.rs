@@ -81,6 +81,8 @@ pub struct Marker {
     pub synced: Point,
     /// The log was synced to here once, whatever queues and index hold now.
     pub log_synced_to: u64,
+    /// Bytes of a segment; 0: an older version did not say.
+    pub segment_size: u64,
 }
 
 impl Marker {
@@ -107,9 +109,10 @@ impl Marker {
         let crc = crc32fast::hash(&out);
         out.extend_from_slice(&crc.to_be_bytes());
         // Later than the rest, and behind its checksum: older versions read that and no further.
-        let log_synced_to = self.log_synced_to.to_be_bytes();
-        out.extend_from_slice(&log_synced_to);
-        out.extend_from_slice(&crc32fast::hash(&log_synced_to).to_be_bytes());
+        for later in [self.log_synced_to, self.segment_size] {
+            out.extend_from_slice(&later.to_be_bytes());
+            out.extend_from_slice(&crc32fast::hash(&later.to_be_bytes()).to_be_bytes());
+        }
         out.resize(SLOT_SIZE, 0);
         out
     }
@@ -138,15 +141,19 @@ impl Marker {
             return None;
         }
         let boot_id = String::from_utf8(boot_id).ok()?;
-        let log_synced_to = from.u64()?;
-        let is_whole = from.u32()? == crc32fast::hash(&log_synced_to.to_be_bytes());
+        let mut later = || {
+            let number = from.u64()?;
+            let is_whole = from.u32()? == crc32fast::hash(&number.to_be_bytes());
+            Some(if is_whole { number } else { 0 })
+        };
         Some(Marker {
             sequence,
             is_clean,
             boot_id,
             written,
             synced,
-            log_synced_to: if is_whole { log_synced_to } else { 0 },
+            log_synced_to: later()?,
+            segment_size: later()?,
         })
     }
 

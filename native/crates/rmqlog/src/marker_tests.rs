@@ -21,6 +21,7 @@ fn marker() -> Marker {
     };
     Marker {
         log_synced_to: 77,
+        segment_size: 4096,
         sequence: 0,
         is_clean: true,
         boot_id: "some-boot".to_string(),

@@ -120,7 +120,7 @@ pub fn survey(disk: &Arc<dyn Disk>, settings: &Settings, cache: &mut FileCache) 
     let marker = Marker::read(&**disk, root)?;
     let queues_file = QueuesFile::read(&**disk, root)?;
     let unfinished = RebuildNote::read(&**disk, root)?;
-    let mut memory = Memory::read(disk, root, marker.as_ref())?;
+    let mut memory = Memory::read(disk, root)?;
     let files = LogFiles::list_known(
         Arc::clone(disk),
         root.join("commitlog"),
@@ -408,6 +408,7 @@ pub fn survey(disk: &Arc<dyn Disk>, settings: &Settings, cache: &mut FileCache) 
         dropped: known.dropped.clone(),
         marker: Marker {
             log_synced_to: synced_to.map_or(0, Marker::vouched_to),
+            segment_size: files.segment_size,
             ..marker.clone().unwrap_or_default()
         },
         base_point,

@@ -14,6 +14,24 @@ use crate::log_check::Places;
 use crate::marker::{KnownQueue, Marker, QueuesFile};
 use crate::scan::{LogFiles, Scanner};
 
+/// Our marker, if Apache was not here since.
+fn own_marker(disk: &dyn Disk, root: &Path) -> Result<Option<Marker>> {
+    let checkpoint = Checkpoint::read(disk, &root.join("checkpoint"))?;
+    let is_ours = checkpoint.is_some_and(|found| found.confirm_log_offset == CONFIRM_OURS);
+    Ok(Marker::read(disk, root)?.filter(|_| is_ours))
+}
+
+/// The size of the log's segments, if our notes tell: a file that was cut short does not.
+pub fn segment_size(disk: &dyn Disk, log: &Path) -> Result<Option<u64>> {
+    let marker = match log.parent() {
+        Some(root) => own_marker(disk, root)?,
+        None => None,
+    };
+    Ok(marker
+        .map(|found| found.segment_size)
+        .filter(|&size| size > 0))
+}
+
 /// What our own notes say of a log, if Apache was not here since.
 #[derive(Default)]
 pub struct Memory {
@@ -25,10 +43,8 @@ pub struct Memory {
 }
 
 impl Memory {
-    pub fn read(disk: &Arc<dyn Disk>, root: &Path, marker: Option<&Marker>) -> Result<Memory> {
-        let checkpoint = Checkpoint::read(&**disk, &root.join("checkpoint"))?;
-        let is_ours = checkpoint.is_some_and(|found| found.confirm_log_offset == CONFIRM_OURS);
-        let Some(marker) = marker.filter(|_| is_ours) else {
+    pub fn read(disk: &Arc<dyn Disk>, root: &Path) -> Result<Memory> {
+        let Some(marker) = own_marker(&**disk, root)? else {
             return Ok(Memory::default());
         };
         let mut log_end = marker.vouched_to();

@@ -10,6 +10,7 @@ use crate::damage::{hole_at, Hole};
 use crate::disk::{Disk, DiskFile};
 use crate::error::{failed, failed_at, Result, StoreError};
 use crate::record::{self, Found, Record};
+use crate::remembered;
 use crate::segment::{base_of, file_name};
 
 /// Bytes read at once.
@@ -96,7 +97,8 @@ impl LogFiles {
                 crcs: None,
             });
         };
-        let Some(segment_size) = common_size(&segments, configured_size, known_end) else {
+        let noted = remembered::segment_size(&*disk, &dir)?;
+        let Some(segment_size) = segment_size(&segments, noted, configured_size, known_end) else {
             let (base, len) = segments
                 .iter()
                 .find(|(base, _)| !base.is_multiple_of(configured_size))
@@ -210,12 +212,22 @@ pub fn why_differs(record: &[u8], log_offset: u64, room: u64) -> &'static str {
     }
 }
 
-/// The size of the segments: that of most files at whose multiples all segments begin.
-fn common_size(segments: &BTreeMap<u64, u64>, configured: u64, known_end: u64) -> Option<u64> {
+/// The size of the segments: the one we noted, if the files fit it; else that of most files at whose
+/// multiples all segments begin.
+fn segment_size(
+    segments: &BTreeMap<u64, u64>,
+    noted: Option<u64>,
+    configured: u64,
+    known_end: u64,
+) -> Option<u64> {
     let is_usable = |size: u64| {
         (1024..=i32::MAX as u64).contains(&size)
             && segments.keys().all(|base| base.is_multiple_of(size))
     };
+    let holds_all = |size: u64| segments.values().all(|&len| len <= size);
+    if let Some(size) = noted.filter(|&size| is_usable(size) && holds_all(size)) {
+        return Some(size);
+    }
     let mut counts: BTreeMap<u64, usize> = BTreeMap::new();
     for &len in segments.values().filter(|&&len| is_usable(len)) {
         *counts.entry(len).or_default() += 1;

@@ -208,6 +208,33 @@ fn a_segment_may_be_missing_or_cut_short() {
     }
 }
 
+/// Its only file does not tell a log's segment size: it may have lost zeros at its end.
+#[test]
+fn the_only_segment_gets_its_length_back() {
+    for ends_clean in [true, false] {
+        let dir = Dir::new();
+        let engine = open(&dir);
+        let stored = store(&engine, 20);
+        if ends_clean {
+            engine.close().unwrap();
+        } else {
+            kill(engine);
+        }
+        drop(fs::remove_file(segment_path(&dir, SEGMENT))); // one made ahead
+        let path = segment_path(&dir, 0);
+        let file = fs::OpenOptions::new().write(true).open(&path).unwrap();
+        file.set_len(stored[19].log.end + 100).unwrap();
+        assert!(stored[19].log.end > 1024 && stored[19].log.end + 100 < SEGMENT);
+        let engine = open(&dir);
+        assert_served(&engine, &stored, &[], &format!("clean {ends_clean}"));
+        assert_eq!(fs::metadata(&path).unwrap().len(), SEGMENT);
+        let more = store(&engine, 90);
+        assert!(more[89].log.start > 2 * SEGMENT);
+        assert!(segment_path(&dir, 2 * SEGMENT).exists());
+        kill(engine);
+    }
+}
+
 #[test]
 fn what_a_sync_vouched_for_is_never_cut_and_its_places_are_not_given_again() {
     for lacks_queues in [false, true] {

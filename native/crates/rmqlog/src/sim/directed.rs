@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::disk::{Faults, SimDisk};
 use super::flush;
-use super::history::{Attempt, TOPICS};
+use super::history::{read_all, Attempt, TOPICS};
 use super::platter::{Keeps, Op, Platter, Random};
 use super::workload::{go_on, message, open, open_early, settings};
 use crate::checkpoint::Checkpoint;
@@ -531,5 +531,50 @@ fn places_of_a_topic_dropped_during_a_rebuild_do_not_come_back() {
             assert_eq!(again.queue_range(TOPICS[1], 0), (0, 7));
             left = left.kill();
         }
+    }
+}
+
+/// A full disk refuses a turn whose first record is written whole; another takes its place. A power cut that
+/// keeps some sectors of each must not leave a record of both, which may end in the other's properties.
+#[test]
+fn no_record_is_made_of_a_refused_one_and_the_one_in_its_place() {
+    let disk = SimDisk::new(Platter::default(), 0);
+    let engine = open(&disk, true).unwrap();
+    store(&engine, 0, 230);
+    let begin = engine.positions().commit;
+    let mut sent = vec![Attempt::properties("k0")];
+    let mut append = |number: usize, size: usize| {
+        let text = Attempt::properties(&format!("k{number}"));
+        let body = vec![b'a' + number as u8; size];
+        let place = engine.append(TOPIC, &message(TOPIC, 0, &body, &text), 1_700_000_000_001);
+        sent.push(text);
+        place.unwrap().end
+    };
+    let end = append(1, 512 - begin as usize - 100);
+    assert!(
+        begin < 512 && end > 512 && end < 530,
+        "it spans two sectors: {begin} to {end}"
+    );
+    append(2, 300);
+    disk.set_faults(Faults {
+        write: Some(((end - begin) as usize + 10, libc::ENOSPC)),
+        ..Faults::default()
+    });
+    assert!(engine.write().is_err());
+    disk.set_faults(Faults::default());
+    disk.hold_syncs(true);
+    append(3, 900);
+    engine.write().unwrap();
+    let ops = disk.ops();
+    disk.kill();
+    for random in 0..300 {
+        let left = after_power_cut(&ops, Keeps::Some(50), random);
+        let engine = open(&left, true).unwrap();
+        for queue in read_all(&engine).unwrap().values() {
+            for seen in &queue.records {
+                assert!(sent.contains(&seen.properties), "{random}: {seen:?}");
+            }
+        }
+        left.kill();
     }
 }

@@ -5,7 +5,7 @@ UV = $(shell command -v uv 2>/dev/null || echo .tools/bin/uv)
 PY = .venv/bin/python
 ARGS ?=
 
-.PHONY: run test build style types unit foreign crash fuzz wheel differential interop-campaign metadata-campaign bench clean kill eio disk-full compare-faults power-cut device-error damage sim mutants failpoints
+.PHONY: run test build style types unit foreign crash fuzz wheel differential interop-campaign metadata-campaign bench clean kill eio disk-full compare-faults power-cut device-error damage sim lanes mutants failpoints
 
 run: ## builds what is missing and serves: name server and broker in one process
 	@tools/setup.sh run
@@ -97,6 +97,12 @@ damage: ## damages a small store in ROUNDS ways from SEED on, any bit of it; not
 sim: ## the engine on a simulated disk: RUNS=200000 cut points from SEED on, MODE=slow; noted in tests/ledger.tsv
 	@tools/setup.sh run
 	@python3 tools/simulate.py
+
+EXAMPLES ?= 500
+lanes: ## EXAMPLES= random traffics to a broker with the express lane and to one without
+	@tools/setup.sh run
+	@$(UV) sync --quiet
+	@PYROMQ_LANE_EXAMPLES=$(EXAMPLES) $(PY) -m pytest -q --timeout 7200 tests/properties/test_lanes_equal.py
 
 mutants: ## planted bugs, one at a time (ARGS= some names): each must be caught by its test
 	@tools/setup.sh run

@@ -53,6 +53,7 @@ class LogEngine:
         message_size_max: int,
         reserve_ahead: int,
         write_busy_ms: int,
+        slow_write_ms: int,
         delay_levels_ms: tuple[int, ...],
         rebuild_in_background: bool,
     ) -> Self:
@@ -308,3 +309,150 @@ def decode_batch(
 def decode_records(data: bytes | bytearray | memoryview, record_type: type) -> list[object] | None:
     """Records one after another as `record_type(…)`, its members in the order of
     `wire.record.Record`; None if they do not fill `data` exactly."""
+
+# -- the express lane (pyromq.wire.remoting.native) ------------------------------------------------
+
+@final
+class ExpressLane:
+    """Stores ordinary sends and makes their answers; what is ordinary it is told.
+
+    Used by `pyromq.frontends.remoting.express`, whose `ExpressReplies` says what the methods that
+    end a turn promise. Nothing here releases the GIL.
+    """
+
+    def __new__(
+        cls,
+        engine: LogEngine,
+        reader: FrameReader,
+        frame_size_max: int,
+        header_size_max: int,
+        ext_fields_max: int,
+        version: int,
+    ) -> Self:
+        """`reader` makes the commands of what is not for the lane; `version` is what answers of
+        pulls carry. Closed for sends until `open`."""
+
+    def open(
+        self,
+        *,
+        accept_from_ms: int,
+        body_size_max: int,
+        properties_size_max: int,
+        refused_sys_flags: int,
+        suffix: str,
+        marks: Sequence[tuple[str, str]],
+        id_prefix: str,
+        version: int,
+    ) -> None:
+        """Opens the lane, or changes its terms; `marks` are name and value that each answer has."""
+
+    def close(self) -> None:
+        """Nothing takes the lane until `open`; what waits on it is not touched."""
+
+    def put_topic(self, name: str, queue_count: int, added_sys_flag: int, may_batch: bool) -> None:
+        """Opens the lane for a topic, or changes what is said of it."""
+
+    def close_topic(self, name: str) -> None:
+        """Closes it for a topic."""
+
+    def close_topics(self) -> None:
+        """Closes it for all."""
+
+    def put_puller(
+        self,
+        topic: str,
+        group: str,
+        text: str | None,
+        *,
+        pair: int,
+        queue_count: int,
+        tag_hashes: Sequence[int] | None,
+        sub_version: int,
+        message_count_max: int,
+        body_size_max: int,
+        topic_sys_flag: int,
+        group_sys_flag: int,
+    ) -> None:
+        """Lets a group pull from a topic by a filter text, or by its own subscription (None)."""
+
+    def close_pullers(self) -> None:
+        """Closes the lane for all pulls."""
+
+    def connect(self, peer: object, born_host: bytes) -> int:
+        """A number for a connection; `peer` comes with its answers. ValueError for a bad host."""
+
+    def disconnect(self, number: int) -> None:
+        """Drops its answers. The number may be another's from now on."""
+
+    def feed(
+        self,
+        number: int,
+        data: bytes | bytearray | memoryview,
+        start: int,
+        now_ms: int,
+        room: int,
+        unsent_room: int,
+    ) -> tuple[
+        list[object] | None,
+        int,
+        int,
+        int,
+        int,
+        bytes | None,
+        list[tuple[int, int, int, int, int, int, int]],
+    ]:
+        """`(commands, end, ahead, taken, size, answers, pulled)`: deals with frames from `start`.
+
+        Takes at most `room` sends, `taken` in all with records of `size` bytes, and answers pulls
+        that find something, until a frame is not for the lane; then collects commands until one is.
+        `end` is where the next frame begins, `ahead` what is there: the size of an unfinished
+        frame, 0 while that is unknown, −1 a frame that the reference must judge, −2 a pull that has
+        to wait, as more than `unsent_room` bytes are answered, −3 a frame for the lane, once
+        `commands` are served.
+        `answers` are those of the pulls; `pulled` has (pair, queue id, next offset, offset to
+        commit or −1, the queue's end, messages, bytes) of each.
+        """
+
+    def held_count(self) -> int:
+        """Sends that wait for their promise."""
+
+    def oldest_ms(self) -> int | None:
+        """Monotonic ms since which the longest waiting one waits; None if none does."""
+
+    def mark(self, monotonic_ms: int) -> None:
+        """Ends a turn: what came in it waits since now."""
+
+    def release(
+        self, written: int, commit: int, monotonic_ms: int
+    ) -> (
+        tuple[
+            list[tuple[object, int, int, bytes]],
+            list[tuple[int, int]],
+            list[tuple[str, int, int, int]],
+        ]
+        | None
+    ):
+        """Lets go of what is covered. Answers what happened since the last call, or None:
+
+        `(peer, requests, bytes of their records, frames)` of each connection that gets answers,
+        `(requests, ms)` of each group that was let go together, `(topic, messages, bytes,
+        requests)` of what was stored.
+        """
+
+    def fail_written_beyond(self, position: int, code: int, remark: str) -> None:
+        """Answers what waits to be written behind `position` with a code and a remark."""
+
+    def fail_committed_beyond(self, position: int, code: int, remark: str) -> None:
+        """The same for what waits for the commit."""
+
+    def expire(
+        self, monotonic_ms: int, timeout_ms: int, code: int
+    ) -> (
+        tuple[
+            list[tuple[object, int, int, bytes]],
+            list[tuple[int, int]],
+            list[tuple[str, int, int, int]],
+        ]
+        | None
+    ):
+        """Answers what has waited for the whole timeout with `code`; as `release`."""

@@ -28,6 +28,10 @@ class Turn:
         self._call_soon = call_soon
         self._stages: Sequence[Callable[[], None]] = ()
         self._is_due = False
+        self.number = 0
+        """Of the turn that ended last, or is ending."""
+        self.is_ending = False
+        """A stage runs now; what it leaves to a later stage of the same turn asks for no other."""
         self._faults: set[tuple[int, type[Exception]]] = set()
 
     def set_stages(self, stages: Sequence[Callable[[], None]]) -> None:
@@ -43,11 +47,16 @@ class Turn:
     def end(self) -> None:
         """Runs the stages now; what they cause themselves belongs to the same turn if it can."""
         self._is_due = False
-        for index, stage in enumerate(self._stages):
-            try:
-                stage()
-            except Exception as error:  # noqa: BLE001 — the other stages must run all the same
-                self._tell(index, error)
+        self.number += 1
+        self.is_ending = True
+        try:
+            for index, stage in enumerate(self._stages):
+                try:
+                    stage()
+                except Exception as error:  # noqa: BLE001 — the other stages must run all the same
+                    self._tell(index, error)
+        finally:
+            self.is_ending = False
 
     def _tell(self, index: int, error: Exception) -> None:
         fault = (index, type(error))

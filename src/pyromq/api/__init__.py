@@ -21,6 +21,15 @@ from pyromq.api.clients import (
     Heartbeat,
     HeartbeatAnswer,
 )
+from pyromq.api.express import (
+    ExpressApi,
+    ExpressPull,
+    ExpressPulled,
+    ExpressReplies,
+    ExpressTerms,
+    ExpressTopic,
+    Settled,
+)
 from pyromq.api.locks import LockRequest, LocksApi
 from pyromq.api.messages import (
     MessageQuery,
@@ -89,6 +98,12 @@ __all__ = [
     "ConsumerConnections",
     "DirectConsumption",
     "DirectMessage",
+    "ExpressApi",
+    "ExpressPull",
+    "ExpressPulled",
+    "ExpressReplies",
+    "ExpressTerms",
+    "ExpressTopic",
     "GroupProgress",
     "Heartbeat",
     "HeartbeatAnswer",
@@ -118,6 +133,7 @@ __all__ = [
     "SendBackRequest",
     "SendRequest",
     "SendResult",
+    "Settled",
     "StatsReading",
     "StatsReadings",
     "StoredReply",

@@ -20,11 +20,12 @@ from pyromq.config import BrokerConfig, Settings, StoreConfig
 from pyromq.config.addresses import is_unspecified, machine_address
 from pyromq.domain.route import MASTER_ID
 from pyromq.errors import ConfigInvalid, ServiceUnavailable, StartFailed, StoreFailed
-from pyromq.frontends.remoting import RemotingDoor, RemotingPeers, broker_table
+from pyromq.frontends.remoting import ExpressLane, RemotingDoor, RemotingPeers, broker_table
 from pyromq.store.metadata import Metadata
 from pyromq.store.native import NativeEngine, open_store
 from pyromq.transport import Connection, Listener, Outlet
 from pyromq.waiting import Latch
+from pyromq.wire.remoting.native import express_lane
 
 VIP_PORT_DISTANCE: Final = 2
 """Clients with vipChannelEnabled send to the port minus this; the door answers all the same."""
@@ -131,6 +132,10 @@ class BrokerPart:
             self._client,
             self._broker.take_order_topics,
         )
+        lane: ExpressLane | None = None
+        if config.express_lane:
+            lane = ExpressLane(express_lane(engine), self._broker, house.clock, house.turn)
+            self._broker.add_express(lane)
         self._door = RemotingDoor(
             "broker",
             broker_table(self._broker),
@@ -138,6 +143,7 @@ class BrokerPart:
             call_soon=house.loop.call_soon,
             call_later=house.loop.call_later,
             connection_lost=self._broker.connection_lost,
+            lane=lane,
         )
         self._broker.add_peers(RemotingPeers(self._door))
 

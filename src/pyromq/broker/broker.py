@@ -17,7 +17,7 @@ from pathlib import Path
 from shutil import disk_usage
 from typing import Final
 
-from pyromq.api import Peers
+from pyromq.api import ExpressReplies, Peers
 from pyromq.broker.admin import DiskSpace, DiskSpaceOf, RuntimeInfo
 from pyromq.broker.alarm import Alarm
 from pyromq.broker.cleanup import Chore, Cleanup
@@ -25,6 +25,7 @@ from pyromq.broker.clients import Clients
 from pyromq.broker.consumer_status import ConsumerStatus
 from pyromq.broker.delays import Delays
 from pyromq.broker.disk_guard import LOOK_INTERVAL_MS, DiskGuard
+from pyromq.broker.express import Express
 from pyromq.broker.groups import Groups
 from pyromq.broker.journal import Journal
 from pyromq.broker.locks import Locks
@@ -95,6 +96,7 @@ class Broker:
         self._settings = settings
         self._turn = turn
         self._clock = clock
+        self._on_topics_changed = on_topics_changed or _ignore
         self._drained: asyncio.Event | None = None
         self._is_store_closed = False
         self.counters = BrokerCounters(clock.now_ms(), clock.monotonic_ms(), zone)
@@ -107,7 +109,7 @@ class Broker:
             engine,
             self._parked,
             settings,
-            on_topics_changed or _ignore,
+            self._topics_changed,
             until_announced or _told,
         )
         self._groups = Groups(metadata, self._journal, self._parked, settings)
@@ -172,6 +174,11 @@ class Broker:
             or UniqueKeys(address, os.getpid(), random.getrandbits(32), zone),
             random_below=random_below,
         )
+        self._express = Express(
+            self._topics, self._store_turn, settings, store_settings, store_host=store_host
+        )
+        self._clients.on_consumers_changed = self._express.pullers_changed
+        metadata.on_rules_changed = self._express.pullers_changed
         self._pulls = Pulls(
             engine,
             self._topics,
@@ -253,6 +260,10 @@ class Broker:
         self.message_at = self._queries.at
         self.send_back = self._retries.send_back
         self.reply = self._replies.reply
+        self.express_terms = self._express.terms
+        self.express_topic = self._express.topic
+        self.express_pull = self._pulls.express
+        self.express_pulled = self._pulls.express_pulled
 
         self.consumer_offset = self._offsets.committed
         self.commit_offset = self._offsets.commit
@@ -329,6 +340,7 @@ class Broker:
         Engine and metadata stay open: who opened them closes them.
         """
         self._sends.close()
+        self._express.close()
         self._retries.close()
         self._parked.close()
         self._delays.close()
@@ -387,6 +399,10 @@ class Broker:
         """A door through which clients can be told something by the broker itself."""
         self._peers.add(peers)
 
+    def add_express(self, lane: ExpressReplies) -> None:
+        """A door's express lane; one at most."""
+        self._express.add(lane)
+
     @property
     def broker_name(self) -> str:
         return self._settings.current.broker_name
@@ -427,6 +443,10 @@ class Broker:
     def groups_of_topic(self, topic: str) -> Sequence[str]:
         committed = self._offsets.groups_of_topic(topic)
         return sorted(self._clients.groups_subscribed_to(topic).union(committed))
+
+    def _topics_changed(self, names: Sequence[str]) -> None:
+        self._express.topics_changed(names)
+        self._on_topics_changed(names)
 
     # --- chores ---------------------------------------------------------------------------------
 

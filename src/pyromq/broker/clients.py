@@ -10,7 +10,7 @@ client.ProducerManager of org.apache.rocketmq.broker 5.5.0.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
 
 from pyromq.api import (
@@ -80,6 +80,8 @@ class Clients:
         producer groups it is in under that id."""
         self.consumers: dict[str, ConsumerGroup] = {}
         """By group; read it freely."""
+        self.on_consumers_changed: Callable[[], None] = _nothing
+        """Told when a group came or went, or what it wants changed."""
 
     # --- heartbeats -----------------------------------------------------------------------------
 
@@ -123,6 +125,7 @@ class Clients:
             self._check_room(name, data, 0 if group is None else group.size)
         if group is None:
             group = self.consumers[name] = ConsumerGroup(name)
+        version = group.version
         fingerprint = group.fingerprint
         # Unlike Apache, a group without a fingerprint (the broker started anew) asks for the
         # subscriptions too: it knows none.
@@ -133,13 +136,15 @@ class Clients:
         )
         group.fingerprint = heartbeat.fingerprint
         group.consume_type = data.consume_type
-        group.message_model = data.message_model
+        group.take_model(data.message_model)
         group.consume_from_where = data.consume_from_where
         has_changed = self._join(group.members, caller, heartbeat.client_id, name, is_consumer=True)
         if not heartbeat.is_without_subscriptions:
             size = group.size
             has_changed |= group.subscribe(data.subscription_data_set)
             self._subscribed_size += group.size - size
+        if group.version != version:
+            self.on_consumers_changed()
         if has_changed and config.notify_consumer_ids_changed_enable:
             self._notify(group)
         return must_send_all
@@ -269,6 +274,7 @@ class Clients:
         if is_consumer:
             if group in self.consumers and not self.consumers[group].members:
                 self._subscribed_size -= self.consumers.pop(group).size
+                self.on_consumers_changed()
         elif not self._producers.get(group, True):
             del self._producers[group]
 
@@ -328,6 +334,10 @@ class Clients:
 
     def groups_subscribed_to(self, topic: str) -> set[str]:
         return {name for name, group in self.consumers.items() if topic in group.subscriptions}
+
+
+def _nothing() -> None:
+    """Nobody wants to know."""
 
 
 def _check(heartbeat: Heartbeat) -> None:

@@ -51,7 +51,7 @@ class Journal:
 
     def is_kept(self, sequence: int) -> bool:
         """Whether `kept` would be set at once."""
-        return sequence <= self._metadata.positions().commit
+        return sequence <= self._metadata.kept_sequence()
 
     def end_turn(self, monotonic_ms: int) -> None:
         """Writes the turn's changes and lets go who waited for them. Does not raise."""
@@ -64,7 +64,7 @@ class Journal:
             failure = self._metadata.failure()
             if failure is not None:
                 self._fail(failure)
-        self._gate.release(self._metadata.positions().commit, monotonic_ms)
+        self._gate.release(self._metadata.kept_sequence(), monotonic_ms)
 
     @property
     def oldest_ms(self) -> int | None:

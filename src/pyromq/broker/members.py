@@ -66,6 +66,7 @@ class ConsumerGroup:
         "name",
         "size",
         "subscriptions",
+        "version",
     )
 
     def __init__(self, name: str) -> None:
@@ -81,10 +82,16 @@ class ConsumerGroup:
         """Of the last heartbeat; None before the first."""
         self.size = 0
         """Bytes that its subscriptions take, about."""
+        self.version = 0
+        """Rises with each change of what it wants, and how."""
 
     @property
     def is_broadcasting(self) -> bool:
         return self.message_model == BROADCASTING
+
+    def take_model(self, message_model: str) -> None:
+        self.version += message_model != self.message_model
+        self.message_model = message_model
 
     def subscribe(self, subscriptions: Sequence[Subscription]) -> bool:
         """Takes over what a client wants; True if topics came or went.
@@ -101,9 +108,11 @@ class ConsumerGroup:
             subscribed = Subscribed(subscription)
             self.size += subscribed.size - (0 if old is None else old.size)
             self.subscriptions[subscription.topic] = subscribed
+            self.version += 1
         wanted = {subscription.topic for subscription in subscriptions}
         for topic in [topic for topic in self.subscriptions if topic not in wanted]:
             self.size -= self.subscriptions.pop(topic).size
+            self.version += 1
             has_changed = True
         return has_changed
 

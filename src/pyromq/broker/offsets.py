@@ -121,10 +121,9 @@ class Offsets:
         )
         return True
 
-    def note_pulled(self, request: PullRequest, next_offset: QueueOffset) -> None:
+    def note_pulled(self, group: str, topic: str, queue_id: int, next_offset: QueueOffset) -> None:
         """How far a pull has come. In memory only."""
         tables = self._metadata.tables
-        group, topic, queue_id = request.consumer_group, request.topic, request.queue_id
         pulled = tables.pull_offsets.get(f"{topic}@{group}")
         if pulled is None:
             if len(tables.pull_offsets) < OFFSET_PAIRS_MAX:
@@ -133,7 +132,13 @@ class Offsets:
             self._metadata.commit_pull_offset(group, topic, queue_id, next_offset)
 
     def note_commit(
-        self, caller: Caller, request: PullRequest, offset: QueueOffset, end: QueueOffset
+        self,
+        caller: Caller,
+        group: str,
+        topic: str,
+        queue_id: int,
+        offset: QueueOffset,
+        end: QueueOffset,
     ) -> None:
         """What a pull commits beside its question; its answer does not wait for it, nor fail by it.
 
@@ -142,7 +147,6 @@ class Offsets:
         if offset < 0:
             return
         offsets = self._metadata.tables.offsets
-        group, topic, queue_id = request.consumer_group, request.topic, request.queue_id
         committed = offsets.get(f"{topic}@{group}")
         if committed is None:
             if len(offsets) >= OFFSET_PAIRS_MAX:
@@ -158,6 +162,11 @@ class Offsets:
         except ServiceUnavailable:
             # A read-only journal still lets consumers read; they see messages again later.
             return
+
+    @property
+    def has_resets(self) -> bool:
+        """Some group has not adopted yet where it was set to."""
+        return bool(self._metadata.tables.resets)
 
     def moved_by_reset(self, caller: Caller, request: PullRequest) -> QueueOffset | None:
         """Where the puller has to go on if the queue was reset and he does not know yet."""

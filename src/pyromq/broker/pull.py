@@ -11,7 +11,14 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-from pyromq.api import Caller, PullRequest, PullResult, PullStatus
+from pyromq.api import (
+    Caller,
+    ExpressPull,
+    ExpressPulled,
+    PullRequest,
+    PullResult,
+    PullStatus,
+)
 from pyromq.broker.clients import Clients
 from pyromq.broker.groups import Groups
 from pyromq.broker.offsets import Offsets
@@ -21,13 +28,14 @@ from pyromq.broker.topics import Topics
 from pyromq.clock import Clock
 from pyromq.config import BrokerConfig, Settings, StoreConfig
 from pyromq.domain.group import GroupConfig
-from pyromq.domain.subscription import is_tag_type, parse_subscription, tag_hashes
+from pyromq.domain.subscription import TAG, is_tag_type, parse_subscription, tag_hashes
 from pyromq.domain.topic import PERM_READ, TopicConfig
 from pyromq.errors import (
     GroupNotFound,
     InvalidParameter,
     PullForbidden,
     RequestFailed,
+    RequestRefused,
     ServiceUnavailable,
     StoreFailed,
     SubscriptionNotFound,
@@ -59,6 +67,10 @@ _STATUS_OF: Final = {
     ReadStatus.OFFSET_OVERFLOW_BADLY: PullStatus.OFFSET_MOVED,
     ReadStatus.OFFSET_TOO_SMALL: PullStatus.OFFSET_MOVED,
 }
+INT_MAX: Final = (1 << 31) - 1
+LONG_MAX: Final = (1 << 63) - 1
+_NOBODY: Final = Caller(connection_id=0, address="", host=bytes(8))
+
 _EMPTY_QUEUE: Final = (ReadStatus.NO_MATCHED_LOGIC_QUEUE, ReadStatus.NO_MESSAGE_IN_QUEUE)
 
 
@@ -111,9 +123,12 @@ class Pulls:
             return self._reset(request, wanted, moved_to)
         read = self._read(request, wanted, request.queue_offset)
         status = _status(read, request.queue_offset)
-        self._offsets.note_pulled(request, read.next_offset)
+        group, topic, queue_id = request.consumer_group, request.topic, request.queue_id
+        self._offsets.note_pulled(group, topic, queue_id, read.next_offset)
         if request.commit_offset is not None:
-            self._offsets.note_commit(caller, request, request.commit_offset, read.max_offset)
+            self._offsets.note_commit(
+                caller, group, topic, queue_id, request.commit_offset, read.max_offset
+            )
         if status is PullStatus.NOT_FOUND and request.may_suspend:
             poll = self._poll(caller, request, wanted)
             found = await self._parked.park(poll)
@@ -127,7 +142,7 @@ class Pulls:
                 # Messages came that were not wanted: the client goes on behind them.
                 status = PullStatus.RETRY_IMMEDIATELY
                 read = read._replace(status=ReadStatus.NO_MATCHED_MESSAGE)
-            self._offsets.note_pulled(request, read.next_offset)
+            self._offsets.note_pulled(group, topic, queue_id, read.next_offset)
         return self._result(request, read, status, wanted)
 
     # --- reading --------------------------------------------------------------------------------
@@ -181,16 +196,12 @@ class Pulls:
     def _result(
         self, request: PullRequest, read: QueueRead, status: PullStatus, wanted: _Wanted
     ) -> PullResult:
-        counters = self._counters
         if read.message_count:
-            counters.found_count += 1
-            counters.transferred_count += read.message_count
-            counters.transferred_size += len(read.body)
-            counters.group_gets.add(
-                f"{request.topic}@{request.consumer_group}", read.message_count, len(read.body)
+            self._count_found(
+                request.topic, request.consumer_group, read.message_count, len(read.body)
             )
         else:
-            counters.miss_count += 1
+            self._counters.miss_count += 1
         return PullResult(
             status=status,
             remark=read.status.value,
@@ -203,6 +214,57 @@ class Pulls:
             topic_sys_flag=wanted.topic.topic_sys_flag,
             group_sys_flag=wanted.group.group_sys_flag,
         )
+
+    def _count_found(self, topic: str, group: str, message_count: int, size: int) -> None:
+        counters = self._counters
+        counters.found_count += 1
+        counters.transferred_count += message_count
+        counters.transferred_size += size
+        counters.group_gets.add(f"{topic}@{group}", message_count, size)
+
+    # --- the express lane -----------------------------------------------------------------------
+
+    def express(self, topic: str, group: str, text: str | None) -> ExpressPull | None:
+        """See `ExpressApi.express_pull`. The same checks as of a pull, of what can be said before
+        it comes; while any offset is being reset, each pull must ask whether it is its own."""
+        if group not in self._groups.table or self._offsets.has_resets:
+            return None
+        request = PullRequest(
+            consumer_group=group,
+            topic=topic,
+            queue_id=0,
+            queue_offset=QueueOffset(0),
+            message_count_max=INT_MAX,
+            body_size_max=None,
+            subscription=text,
+            expression_type=TAG,
+        )
+        try:
+            wanted = self._check(_NOBODY, request)
+        except RequestRefused:
+            return None
+        sub_version = LONG_MAX
+        if text is None:
+            sub_version = self._consumers[group].subscriptions[topic].subscription.sub_version
+        return ExpressPull(
+            queue_count=wanted.topic.read_queue_nums,
+            tag_hashes=wanted.tag_hashes,
+            sub_version=sub_version,
+            message_count_max=wanted.message_count_max,
+            body_size_max=wanted.body_size_max,
+            topic_sys_flag=wanted.topic.topic_sys_flag,
+            group_sys_flag=wanted.group.group_sys_flag,
+        )
+
+    def express_pulled(self, caller: Caller, pulled: ExpressPulled) -> None:
+        """See `ExpressApi.express_pulled`: what `pull` does beside its answer."""
+        topic, group, queue_id = pulled.topic, pulled.group, pulled.queue_id
+        self._offsets.note_pulled(group, topic, queue_id, pulled.next_offset)
+        if pulled.commit_offset >= 0:
+            self._offsets.note_commit(
+                caller, group, topic, queue_id, pulled.commit_offset, pulled.max_offset
+            )
+        self._count_found(topic, group, pulled.message_count, pulled.size)
 
     # --- the checks -----------------------------------------------------------------------------
 

@@ -169,7 +169,7 @@ class Sends:
         if config.topic_filter_type == MULTI_TAG:
             sys_flag |= MULTI_TAGS_FLAG
         if settings is not self._suffix_of:
-            self._suffix = _suffix(settings)
+            self._suffix = stored_suffix(settings)
             self._suffix_of = settings
         if properties[-1] != PROPERTY_SEPARATOR:
             properties += PROPERTY_SEPARATOR
@@ -369,7 +369,7 @@ class Sends:
         return ServiceUnavailable(f"service not available now: {reason}")
 
 
-def _suffix(settings: BrokerConfig) -> str:
+def stored_suffix(settings: BrokerConfig) -> str:
     """What the broker adds to each message's properties."""
     return properties_text(
         {
@@ -386,4 +386,4 @@ def _is_waived(properties: str) -> bool:
     return value is not None and value.lower() != "true"
 
 
-__all__ = ["Sends"]
+__all__ = ["MULTI_TAG", "Sends", "stored_suffix"]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from pyromq.api import ExpressReplies, Settled
 from pyromq.broker.commits import CommitGate
 from pyromq.clock import Clock
 from pyromq.errors import ServiceUnavailable, StoreFailed
@@ -21,6 +22,7 @@ class StoreTurn:
     def __init__(self, engine: Engine, clock: Clock, counters: BrokerCounters) -> None:
         self._engine = engine
         self._clock = clock
+        self._counters = counters
         self.committed = CommitGate(counters.count_acknowledged)
         """Until the engine's commit covers a log position: the promise of an ordinary send."""
         self.written = CommitGate(counters.count_acknowledged)
@@ -29,48 +31,82 @@ class StoreTurn:
         self.on_write_failed: Callable[[], None] = _nothing
         """Called after a write that failed."""
 
+        self.express: ExpressReplies | None = None
+        """A door's express lane, if there is one."""
+
     @property
     def waiter_count(self) -> int:
-        return self.committed.waiter_count + self.written.waiter_count
+        on_lane = 0 if self.express is None else self.express.waiter_count
+        return self.committed.waiter_count + self.written.waiter_count + on_lane
 
     def end_turn(self) -> None:
         """Does not raise: a failed write is told to those who waited for it."""
         engine = self._engine
+        express = self.express
         now_ms = self._clock.monotonic_ms()
         self.committed.mark(now_ms)
         self.written.mark(now_ms)
+        if express is not None:
+            express.mark(now_ms)
         try:
             engine.write()
         except StoreFailed as error:
             written = engine.positions().written
             self._fail_beyond(self.written, written, error)
             self._fail_beyond(self.committed, written, error)
+            if express is not None:
+                express.fail_written_beyond(written, _failed(error))
+                express.fail_committed_beyond(written, _failed(error))
             self.on_write_failed()
         else:
             failure = engine.failure()
             if failure is not None:
-                self._fail_beyond(self.committed, engine.positions().commit, failure)
+                commit = engine.positions().commit
+                self._fail_beyond(self.committed, commit, failure)
+                if express is not None:
+                    express.fail_committed_beyond(commit, _failed(failure))
         positions = engine.positions()
         now_ms = self._clock.monotonic_ms()
         self.written.release(positions.written, now_ms)
         self.committed.release(positions.commit, now_ms)
+        if express is not None:
+            self._count(express.release(positions.written, positions.commit, now_ms))
 
     @property
     def oldest_ms(self) -> int | None:
         """Monotonic ms since which the longest waiting one waits; None if nobody does."""
-        committed, written = self.committed.oldest_ms, self.written.oldest_ms
-        if committed is None or written is None:
-            return written if committed is None else committed
-        return min(committed, written)
+        oldest = [self.committed.oldest_ms, self.written.oldest_ms]
+        if self.express is not None:
+            oldest.append(self.express.oldest_ms)
+        return min((since_ms for since_ms in oldest if since_ms is not None), default=None)
 
     def expire(self, timeout_ms: int) -> None:
         """Ends waits that took longer than `timeout_ms`."""
         now_ms = self._clock.monotonic_ms()
         self.committed.expire(now_ms, timeout_ms)
         self.written.expire(now_ms, timeout_ms)
+        if self.express is not None:
+            self._count(self.express.expire(now_ms, timeout_ms))
+
+    def _count(self, settled: Settled | None) -> None:
+        """What the verbs count message by message, for all of the lane at once."""
+        if settled is None:
+            return
+        counters = self._counters
+        acknowledged, puts = settled
+        for count, elapsed_ms in acknowledged:
+            counters.count_acknowledged(count, elapsed_ms)
+        for topic, messages, size, requests in puts:
+            counters.put_count += messages
+            counters.put_size += size
+            counters.topic_puts.add(topic, messages, size, requests)
 
     def _fail_beyond(self, gate: CommitGate, position: int, reason: object) -> None:
-        gate.fail_beyond(position, lambda: ServiceUnavailable(f"the store failed: {reason}"))
+        gate.fail_beyond(position, lambda: _failed(reason))
+
+
+def _failed(reason: object) -> ServiceUnavailable:
+    return ServiceUnavailable(f"the store failed: {reason}")
 
 
 def _nothing() -> None:

@@ -129,6 +129,13 @@ class BrokerConfig:
         high=LONG_MAX,
         doc="Refuse sends before this time (ms since 1970).",
     )
+    express_lane: bool = prop(
+        "expressLane",
+        True,
+        boot_only=True,
+        doc="Store ordinary messages and answer pulls in native code, from frame to answer. Off: "
+        "with the same results, several times slower.",
+    )
     store_reply_message_enable: bool = prop(
         "storeReplyMessageEnable",
         True,

@@ -173,6 +173,8 @@ class StoreSettings(NamedTuple):
     """Disk space kept reserved ahead of the log's end (fallocate)."""
     write_busy_ms: int = 1000
     """A write that has been with the disk for longer keeps new messages out (StoreBusy)."""
+    slow_write_ms: int = 10
+    """After a write that takes this long a thread does the writes, until they are quick again."""
     delay_levels_ms: tuple[int, ...] = ()
     """Delay of level 1, 2, …: queues of SCHEDULE_TOPIC_XXXX carry the deliver time where others
     carry the tag hash, and a rebuilt queue must do so too."""

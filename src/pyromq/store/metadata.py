@@ -82,6 +82,23 @@ _FILE_OF: Final[dict[type[Change], str]] = {
 """Which file shows a change."""
 
 
+_RULES: Final = frozenset(
+    {
+        changes.TopicPut,
+        changes.TopicDeleted,
+        changes.TopicsTaken,
+        changes.GroupPut,
+        changes.GroupDeleted,
+        changes.ForbiddenPut,
+        changes.GroupsTaken,
+        changes.OffsetsReset,
+        changes.ResetsAdopted,
+        changes.OffsetsTaken,
+    }
+)
+"""Changes that decide on what clients may do, or must be told."""
+
+
 class Metadata:
     """Owned by the loop thread; nothing but opening and stopping waits for a disk."""
 
@@ -99,6 +116,8 @@ class Metadata:
         self.tables = tables
         self._journal = journal
         self._clock = clock
+        self.on_rules_changed: Callable[[], None] = _nothing
+        """Told after each change of topics, groups, permissions or resets."""
         self._root = root
         self._projected = projected
         self._files = files or Files()
@@ -338,6 +357,10 @@ class Metadata:
         """How far changes have come."""
         return self._journal.positions()._replace(appended=self._last_sequence())
 
+    def kept_sequence(self) -> int:
+        """Up to which change nothing can get lost any more: `positions().commit`, every turn."""
+        return self._journal.positions().commit
+
     def failure(self) -> str | None:
         """Why nothing can be changed now, or None while all is well."""
         return self._journal.failure()
@@ -366,6 +389,8 @@ class Metadata:
         file = _FILE_OF.get(type(change))
         if file is not None:
             self._changed_files.add(file)
+        if type(change) in _RULES:
+            self.on_rules_changed()
         return sequence
 
     def _close_turn_offsets(self) -> None:
@@ -460,6 +485,10 @@ class Metadata:
                     await self.project()
             except StoreFailed as error:
                 _log.error("the metadata is not projected: %s", error)
+
+
+def _nothing() -> None:
+    """Nobody wants to know."""
 
 
 def _new_tables(clock: Clock) -> Tables:

@@ -16,7 +16,6 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyTuple, PyType};
 use rmqlog::read::{Boundary, ReadStatus};
 use rmqlog::record::Message;
-use rmqlog::settings::SLOW_WRITE_MS;
 use rmqlog::{Appended, Engine, Settings, StoreError};
 
 use crate::disk;
@@ -160,6 +159,10 @@ pub struct LogEngine {
 }
 
 impl LogEngine {
+    pub(crate) fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
     /// Logs what reads found damaged; each place is told once.
     fn tell_damage(&self, py: Python<'_>) -> PyResult<()> {
         for text in self.engine.take_damage_news() {
@@ -177,7 +180,8 @@ impl LogEngine {
     #[pyo3(signature = (
         *, root, store_host, sync_flush, segment_size, consume_queue_file_size, index_slot_count,
         index_entry_count, index_enabled, flush_interval_ms, flush_interval_consume_queue_ms,
-        message_size_max, reserve_ahead, write_busy_ms, delay_levels_ms, rebuild_in_background
+        message_size_max, reserve_ahead, write_busy_ms, slow_write_ms, delay_levels_ms,
+        rebuild_in_background
     ))]
     #[expect(clippy::too_many_arguments)]
     fn new(
@@ -195,6 +199,7 @@ impl LogEngine {
         message_size_max: usize,
         reserve_ahead: u64,
         write_busy_ms: u64,
+        slow_write_ms: u64,
         delay_levels_ms: Vec<i64>,
         rebuild_in_background: bool,
     ) -> PyResult<LogEngine> {
@@ -212,7 +217,7 @@ impl LogEngine {
             message_size_max,
             reserve_ahead,
             write_busy_ms,
-            slow_write_ms: SLOW_WRITE_MS,
+            slow_write_ms,
             delay_levels_ms,
             rebuild_in_background,
         };

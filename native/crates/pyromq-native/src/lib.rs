@@ -1,9 +1,11 @@
-//! What Python may see of the Rust engine: thin classes over `rmqlog` and `rmqwire`.
+//! What Python may see of the Rust engine: thin classes over `rmqlog`,
+//! `rmqlane` and `rmqwire`.
 use pyo3::prelude::*;
 
 mod check;
 mod disk;
 mod engine;
+mod lane;
 mod wire;
 
 /// The Cargo profile this module was built with: `release` or `debug`.
@@ -37,6 +39,8 @@ mod _native {
     #[cfg(feature = "failpoints")]
     #[pymodule_export]
     use super::failpoint_steps;
+    #[pymodule_export]
+    use super::lane::ExpressLane;
     #[pymodule_export]
     use super::wire::{decode_batch, decode_records, encode_head, FieldWriter, FrameReader};
 }

@@ -3,25 +3,26 @@
 //! Every function answers only what the plain forms hold; for everything else it answers "not
 //! mine" and `pyromq.wire.remoting.native` asks the Python reference, which also words the errors.
 
-use std::sync::Mutex;
+use std::sync::{Mutex, MutexGuard};
 
 use pyo3::buffer::PyBuffer;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyBytes, PyDict, PyInt, PyList, PyString, PyTuple, PyType};
 use pyo3::IntoPyObjectExt;
+use rmqwire::encode::{write_number, write_sized, write_string};
 use rmqwire::frame::{Frame, Limits, Next, SerializeType};
 use rmqwire::header::{self, Header, Text};
 use rmqwire::{batch, frame, record};
 
 /// What the caller handed over, kept alive and readable for one call.
-enum Input<'py> {
+pub(crate) enum Input<'py> {
     Bytes(Bound<'py, PyBytes>),
     Buffer(PyBuffer<u8>),
 }
 
 impl<'py> Input<'py> {
-    fn of(data: &Bound<'py, PyAny>) -> PyResult<Self> {
+    pub(crate) fn of(data: &Bound<'py, PyAny>) -> PyResult<Self> {
         if let Ok(bytes) = data.cast::<PyBytes>() {
             return Ok(Self::Bytes(bytes.clone()));
         }
@@ -33,7 +34,7 @@ impl<'py> Input<'py> {
         Ok(Self::Buffer(buffer))
     }
 
-    fn as_slice(&self) -> &[u8] {
+    pub(crate) fn as_slice(&self) -> &[u8] {
         match self {
             Self::Bytes(bytes) => bytes.as_bytes(),
             // SAFETY: the export pins the memory, so pointer and length stay valid while `self`
@@ -62,7 +63,7 @@ struct Shape {
 }
 
 /// One shape per slot, the newest stays: memory is bounded whatever peers send.
-struct Shapes(Vec<Option<Shape>>);
+pub(crate) struct Shapes(Vec<Option<Shape>>);
 
 impl Shapes {
     fn dict<'py>(
@@ -198,8 +199,7 @@ impl FrameReader {
         let bytes = input.as_slice();
         let commands = PyList::empty(py);
         let mut scratch = String::new();
-        // Creating objects may run finalizers, and one of those might come here again.
-        let mut shapes = self.shapes.try_lock().ok();
+        let mut shapes = self.shapes();
         let mut at = start;
         loop {
             let rest = bytes.get(at..).unwrap_or_default();
@@ -211,8 +211,17 @@ impl FrameReader {
                 }
                 Next::Broken(_) => return Ok((commands, at, -1)),
             };
+            let decoded = header::decode(
+                found.serialize_type,
+                found.header,
+                limits.ext_fields_max,
+                &mut scratch,
+            );
+            let Ok(decoded) = decoded else {
+                return Ok((commands, at, -1));
+            };
             let Some(command) =
-                self.command(py, &found, &limits, &mut scratch, shapes.as_deref_mut())?
+                self.command(py, &found, &decoded, &scratch, shapes.as_deref_mut())?
             else {
                 return Ok((commands, at, -1));
             };
@@ -223,26 +232,24 @@ impl FrameReader {
 }
 
 impl FrameReader {
-    fn command<'py>(
+    /// The shapes, unless another call of the same thread is using them: creating objects may run
+    /// finalizers, and one of those might come here again.
+    pub(crate) fn shapes(&self) -> Option<MutexGuard<'_, Shapes>> {
+        self.shapes.try_lock().ok()
+    }
+
+    /// The command of a frame whose header was decoded already.
+    pub(crate) fn command<'py>(
         &self,
         py: Python<'py>,
         found: &Frame<'_>,
-        limits: &Limits,
-        scratch: &mut String,
+        decoded: &Header<'_>,
+        scratch: &str,
         shapes: Option<&mut Shapes>,
     ) -> PyResult<Option<Bound<'py, PyAny>>> {
-        let decoded = header::decode(
-            found.serialize_type,
-            found.header,
-            limits.ext_fields_max,
-            scratch,
-        );
-        let Ok(decoded) = decoded else {
-            return Ok(None);
-        };
         let ext = match shapes {
-            Some(shapes) => shapes.dict(py, &decoded, scratch)?,
-            None => build_dict(py, &decoded, scratch)?,
+            Some(shapes) => shapes.dict(py, decoded, scratch)?,
+            None => build_dict(py, decoded, scratch)?,
         };
         let remark = decoded
             .remark
@@ -402,62 +409,6 @@ impl Head<'_, '_> {
         }
         Ok(Some(()))
     }
-}
-
-fn write_sized(out: &mut Vec<u8>, text: &str) -> Option<()> {
-    out.extend_from_slice(&i32::try_from(text.len()).ok()?.to_be_bytes());
-    out.extend_from_slice(text.as_bytes());
-    Some(())
-}
-
-fn write_number(out: &mut Vec<u8>, number: i64) {
-    let mut digits = [0u8; 20];
-    let mut at = digits.len();
-    let mut rest = number.unsigned_abs();
-    loop {
-        at -= 1;
-        digits[at] = b'0' + (rest % 10) as u8;
-        rest /= 10;
-        if rest == 0 {
-            break;
-        }
-    }
-    if number < 0 {
-        out.push(b'-');
-    }
-    out.extend_from_slice(&digits[at..]);
-}
-
-fn write_string(out: &mut Vec<u8>, text: &str) {
-    out.push(b'"');
-    let bytes = text.as_bytes();
-    let mut from = 0;
-    for (at, &byte) in bytes.iter().enumerate() {
-        if byte >= 0x20 && byte != b'"' && byte != b'\\' {
-            continue;
-        }
-        out.extend_from_slice(&bytes[from..at]);
-        from = at + 1;
-        let short = match byte {
-            b'"' => b'"',
-            b'\\' => b'\\',
-            0x08 => b'b',
-            0x0c => b'f',
-            b'\n' => b'n',
-            b'\r' => b'r',
-            b'\t' => b't',
-            _ => {
-                const HEX: &[u8; 16] = b"0123456789abcdef";
-                out.extend_from_slice(b"\\u00");
-                out.push(HEX[usize::from(byte >> 4)]);
-                out.push(HEX[usize::from(byte & 0xf)]);
-                continue;
-            }
-        };
-        out.extend_from_slice(&[b'\\', short]);
-    }
-    out.extend_from_slice(&bytes[from..]);
-    out.push(b'"');
 }
 
 /// Writes typed headers of one type as text fields.

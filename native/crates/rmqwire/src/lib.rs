@@ -11,6 +11,7 @@
 pub mod batch;
 mod binary;
 mod bytes;
+pub mod encode;
 pub mod frame;
 pub mod header;
 mod json;

@@ -17,6 +17,7 @@ from typing import Final
 
 from pyromq.codes import RequestCode, ResponseCode
 from pyromq.errors import ConsumerNotOnline, RequestFailed, StoreFailed
+from pyromq.frontends.remoting.express import ExpressLane
 from pyromq.frontends.remoting.questions import CallLater, Questions
 from pyromq.frontends.remoting.served import Output, ServedConnection
 from pyromq.frontends.remoting.table import Answer, Table
@@ -47,24 +48,34 @@ class RemotingDoor:
         call_soon: Callable[[Callable[[], None]], object],
         call_later: CallLater,
         connection_lost: Callable[[int], None],
+        lane: ExpressLane | None = None,
     ) -> None:
+        """`lane`: who stores ordinary sends without their verbs."""
         self.name = name
         self._table = table
         self._turn = turn
         self._call_soon = call_soon
         self._connection_lost = connection_lost
+        self._lane = lane
         self._connections: dict[int, ServedConnection] = {}
         self._dirty: list[ServedConnection] = []
         """Each once, in the order in which they were served."""
+        self._flushed_turn = 0
+        """Number of the turn that was flushed last."""
         self._opaques = itertools.count(0)
         self._questions = Questions(call_later)
         self._fault_kinds: set[tuple[str, type[Exception]]] = set()
 
     def connect(self, output: Output) -> ServedConnection:
         """What a listener calls per accepted connection."""
-        connection = ServedConnection(next(_connection_ids), output, self, self._table)
+        connection = ServedConnection(next(_connection_ids), output, self, self._table, self._lane)
         self._connections[connection.connection_id] = connection
         return connection
+
+    @property
+    def has_lane(self) -> bool:
+        """Whether ordinary requests take the express lane."""
+        return self._lane is not None
 
     @property
     def connection_count(self) -> int:
@@ -72,6 +83,7 @@ class RemotingDoor:
 
     def flush(self) -> None:
         """The turn's last stage: each connection that has something to say writes it once."""
+        self._flushed_turn = self._turn.number
         dirty, self._dirty = self._dirty, []
         for connection in dirty:
             try:
@@ -86,7 +98,9 @@ class RemotingDoor:
 
     def changed(self, connection: ServedConnection) -> None:
         self._dirty.append(connection)
-        self._turn.request_end()
+        turn = self._turn
+        if not turn.is_ending or self._flushed_turn == turn.number:
+            turn.request_end()
 
     def answered(self, connection: ServedConnection, response: Command) -> None:
         if not self._questions.answered(connection.connection_id, response):

@@ -1,5 +1,8 @@
 """One client's connection: its bytes, its requests under way, and what it may hold.
 
+Nobody starves another: what one connection may have read in a turn is bounded, so are the requests
+and the bytes that it may have under way. Beyond that it is not read from, and TCP slows it down.
+
 Commands of a chunk are served in their order. If their answers grow past a bound before the turn
 ends, the rest waits: reading pauses until the peer has taken what it asked for. (One chunk of
 256 KiB may hold 1,300 pulls, each answered with as much.)
@@ -15,6 +18,7 @@ from typing import Any, Final, Protocol
 from pyromq.api import Caller
 from pyromq.codes import VERSION_5_5_0, LanguageCode
 from pyromq.errors import ProtocolViolation, RequestRefused, SystemBusy
+from pyromq.frontends.remoting.express import ExpressLane
 from pyromq.frontends.remoting.table import Answer, Table, refusal
 from pyromq.units import MIB
 from pyromq.waiting import Latch
@@ -27,6 +31,17 @@ UNSENT_MAX: Final = 1 * MIB
 IN_FLIGHT_MAX: Final = 65_536
 """Requests of one connection that wait for a commit or a message; Apache's client allows itself as
 many asynchronous calls. More are refused as busy."""
+
+TURN_SIZE_MAX: Final = 1 * MIB
+"""Bytes read from one connection before all others had their turn. One chunk may overshoot."""
+IN_FLIGHT_SIZE_MAX: Final = 32 * MIB
+"""Bytes of records of one connection on the express lane that wait for their commit. It is read
+from again when half of them are committed."""
+
+# Why a connection is not read from.
+_PUT_OFF: Final = 1
+_RESTS: Final = 2
+_IN_FLIGHT: Final = 4
 
 
 class PeerName(Protocol):
@@ -80,20 +95,33 @@ class Door(Protocol):
 class ServedConnection:
     """The protocol of one accepted connection, as the transport drives it."""
 
-    __slots__ = ("_caller", "_door", "_in_flight", "_is_closed", "_is_dirty", "_language",
-                 "_output", "_put_off", "_table", "_wire", "connection_id",
-                 "received_frame_count")  # fmt: skip
+    __slots__ = ("_caller", "_door", "_in_flight", "_in_flight_size", "_is_closed", "_is_dirty",
+                 "_lane", "_language", "_output", "_pauses", "_put_off", "_table", "_turn_size",
+                 "_wire", "connection_id", "received_frame_count")  # fmt: skip
 
-    def __init__(self, connection_id: int, output: Output, door: Door, table: Table) -> None:
+    def __init__(
+        self,
+        connection_id: int,
+        output: Output,
+        door: Door,
+        table: Table,
+        lane: ExpressLane | None = None,
+    ) -> None:
         self.connection_id = connection_id
         self.received_frame_count = 0
         self._output = output
         self._door = door
         self._table = table
-        self._wire = RemotingConnection()
+        self._lane = None if lane is None else lane.connect(self, output.peer.host)
+        self._wire = RemotingConnection(splitter=None if self._lane is None else self._lane.deal)
         self._put_off: deque[Command] = deque()
         """Commands of the last chunk that wait for room; empty while reading is not paused."""
         self._in_flight = 0
+        self._in_flight_size = 0
+        self._turn_size = 0
+        """Bytes read since the last flush."""
+        self._pauses = 0
+        """Why it is not read from, as bits; 0: it is."""
         self._is_closed = False
         self._is_dirty = False
         """Known to the door as having something to flush."""
@@ -127,6 +155,10 @@ class ServedConnection:
                 self._put_off.extend(commands)
             else:
                 self._serve(commands)
+        self._turn_size += len(data)
+        if self._turn_size > TURN_SIZE_MAX:
+            self._pause(_RESTS)
+            self._change()
         if self._wire.violation is not None:
             self._change()
 
@@ -137,9 +169,56 @@ class ServedConnection:
     def closed(self, reason: str) -> None:
         self._is_closed = True
         self._put_off.clear()
+        if self._lane is not None:
+            self._lane.close()
         if (violation := self._wire.violation) is not None:
             reason = f"protocol violation: {violation}"
         self._door.left(self, reason)
+
+    # ── driven by the express lane ──────────────────────────────────────────────────────────────
+
+    @property
+    def caller(self) -> Caller:
+        return self._caller
+
+    def rooms(self) -> tuple[int, int]:
+        unsent = self._wire.unsent_bytes
+        return IN_FLIGHT_MAX - self._in_flight, UNSENT_MAX - unsent if unsent < UNSENT_MAX else 0
+
+    def is_put_off(self) -> bool:
+        return bool(self._put_off)
+
+    def took(self, count: int, size: int) -> None:
+        self._in_flight += count
+        self._in_flight_size += size
+        if self._in_flight_size > IN_FLIGHT_SIZE_MAX:
+            self._pause(_IN_FLIGHT)
+        self.received_frame_count += count
+        self._wire.is_proven = True
+
+    def answer(self, count: int, data: bytes) -> None:
+        self.received_frame_count += count
+        self._wire.is_proven = True
+        self._wire.send_encoded(data)
+        self._change()
+
+    def put_off(self, commands: list[Command]) -> None:
+        self.received_frame_count += len(commands)
+        self._put_off.extend(commands)
+        self._pause(_PUT_OFF)
+
+    def serve(self, commands: list[Command]) -> None:
+        self.received_frame_count += len(commands)
+        self._serve(commands)
+
+    def released(self, count: int, size: int, data: bytes) -> None:
+        self._in_flight -= count
+        self._in_flight_size -= size
+        if self._pauses & _IN_FLIGHT and self._in_flight_size <= IN_FLIGHT_SIZE_MAX // 2:
+            self._resume(_IN_FLIGHT)
+        if data:
+            self._wire.send_encoded(data)
+            self._change()
 
     # ── driven by the door ──────────────────────────────────────────────────────────────────────
 
@@ -150,8 +229,9 @@ class ServedConnection:
             self._change()
 
     def flush(self) -> bool:
-        """Hands everything queued to the transport. True if put-off commands can go on now."""
+        """Hands everything queued to the transport. True if it can go on now."""
         self._is_dirty = False
+        self._turn_size = 0
         if self._is_closed:
             return False
         if self._wire.unsent_bytes:
@@ -160,6 +240,8 @@ class ServedConnection:
         if violation is not None and not self._put_off:
             self._output.close(str(violation))
             return False
+        if self._pauses & _RESTS:
+            return True
         return bool(self._put_off) and not self._output.is_congested
 
     def close(self, reason: str) -> None:
@@ -169,14 +251,27 @@ class ServedConnection:
 
     def go_on(self) -> None:
         """Serves put-off commands, and reads again when none is left."""
-        if self._is_closed or not self._put_off:
+        if self._is_closed:
+            return
+        self._resume(_RESTS)
+        if not self._put_off or self._output.is_congested:
             return
         commands = list(self._put_off)
         self._put_off.clear()
         self._serve(commands)
         self._change()
         if not self._put_off:
-            self._output.resume_reading()
+            self._resume(_PUT_OFF)
+
+    def _pause(self, why: int) -> None:
+        self._pauses |= why
+        self._output.pause_reading()
+
+    def _resume(self, why: int) -> None:
+        if self._pauses & why:
+            self._pauses &= ~why
+            if not self._pauses:
+                self._output.resume_reading()
 
     # ── serving: written flat, as it runs once per request ──────────────────────────────────────
 
@@ -185,7 +280,7 @@ class ServedConnection:
         for index, command in enumerate(commands):
             if wire.unsent_bytes > UNSENT_MAX:
                 self._put_off.extend(commands[index:])
-                self._output.pause_reading()
+                self._pause(_PUT_OFF)
                 return
             if command.flag & FLAG_RESPONSE:
                 self._door.answered(self, command)

@@ -22,7 +22,11 @@ from pyromq.wire.remoting.frame import (
 )
 from pyromq.wire.remoting.native import encode_head, split
 
-Splitter = Callable[[bytes | bytearray | memoryview, FrameLimits], Split]
+Splitter = Callable[
+    [bytes | bytearray | memoryview, FrameLimits],
+    Split | tuple[list[Command], int, int, str | None],
+]
+"""Answers the members of a `Split`."""
 
 _LENGTH_SIZE: Final = 4
 
@@ -140,6 +144,11 @@ class RemotingConnection:
         if command.body:
             self._outgoing.append(command.body)
             self._unsent += len(command.body)
+
+    def send_encoded(self, data: bytes) -> None:
+        """Queues whole frames."""
+        self._outgoing.append(data)
+        self._unsent += len(data)
 
     def data_to_send(self) -> bytes:
         """All queued bytes, joined once; the queue is empty afterwards."""

@@ -12,14 +12,17 @@ from typing import Final, cast
 import msgspec
 
 from pyromq import _native
-from pyromq.codes import LanguageCode
+from pyromq.codes import VERSION_5_5_0, LanguageCode
 from pyromq.wire import batch, record
 from pyromq.wire.batch import BATCH_COUNT_MAX, BATCH_SIZE_MAX, BatchItem
 from pyromq.wire.record import Record
 from pyromq.wire.remoting import fields, frame
 from pyromq.wire.remoting.frame import SERVER_LIMITS, Command, FrameLimits, SerializeType, Split
 
-_NOT_PLAIN: Final = -1
+NOT_PLAIN: Final = -1
+"""Where a frame's size is expected: the native side leaves this frame to the reference."""
+
+NativeLane = _native.ExpressLane
 
 _reader: Final = _native.FrameReader(
     Command, list(LanguageCode), SerializeType.JSON, SerializeType.ROCKETMQ
@@ -31,7 +34,7 @@ def split(buffer: bytes | bytearray | memoryview, limits: FrameLimits = SERVER_L
     """See `frame.split`."""
     found, start, needed = _reader.split(buffer, 0, *limits)
     commands = cast("list[Command]", found)
-    while needed == _NOT_PLAIN:
+    while needed == NOT_PLAIN:
         one, size, _, violation = frame.split(memoryview(buffer)[start:], limits, count_max=1)
         if violation is not None:
             return Split(commands, start, 0, violation)
@@ -39,6 +42,12 @@ def split(buffer: bytes | bytearray | memoryview, limits: FrameLimits = SERVER_L
         commands += one
         commands += cast("list[Command]", found)
     return Split(commands, start, needed, None)
+
+
+def express_lane(engine: object) -> NativeLane:
+    """The native part of an express lane that stores in `engine`, a `NativeEngine`."""
+    assert isinstance(engine, _native.LogEngine)
+    return NativeLane(engine, _reader, *SERVER_LIMITS, VERSION_5_5_0)
 
 
 def encode_head(command: Command) -> bytes:
@@ -80,4 +89,13 @@ def decode_records(data: bytes | bytearray | memoryview) -> list[Record]:
     return record.decode_records(data) if records is None else cast("list[Record]", records)
 
 
-__all__ = ["decode_batch", "decode_records", "encode_ext", "encode_head", "split"]
+__all__ = [
+    "NOT_PLAIN",
+    "NativeLane",
+    "decode_batch",
+    "decode_records",
+    "encode_ext",
+    "encode_head",
+    "express_lane",
+    "split",
+]

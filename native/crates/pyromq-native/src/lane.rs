@@ -1,0 +1,398 @@
+//! `rmqlane::Lane` as a Python class, between the frames of a connection and the engine.
+//!
+//! Keeps the GIL throughout: a call is short, and giving the GIL up costs more than most of them. The
+//! lane's lock is never held while Python objects with references are made, as that may run
+//! finalizers, and one of those might come here again.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use pyo3::exceptions::PyValueError;
+use pyo3::gc::{PyTraverseError, PyVisit};
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyList, PyString};
+use rmqlane::lane::Promise;
+use rmqlane::pull::PULL;
+use rmqlane::{Arrived, Lane, Puller, Terms, Topic};
+use rmqwire::frame::{self, Limits, Next};
+use rmqwire::header;
+
+use crate::engine::LogEngine;
+use crate::wire::{FrameReader, Input};
+
+/// What stands behind the last frame that was dealt with; else it is a frame's size, 0 if unknown.
+const NOT_PLAIN: isize = -1;
+const NO_ROOM: isize = -2;
+const GO_ON: isize = -3;
+/// A buffer for answers that grew larger is given back after its call.
+const OUT_KEPT: usize = 1 << 20;
+
+struct Inside {
+    lane: Lane,
+    /// The connections' Python objects, by number.
+    peers: Vec<Option<Py<PyAny>>>,
+    /// Answers of one call; kept for its memory.
+    out: Vec<u8>,
+}
+
+/// One broker's express lane.
+#[pyclass(frozen)]
+pub struct ExpressLane {
+    engine: Py<LogEngine>,
+    reader: Py<FrameReader>,
+    limits: Limits,
+    inside: Mutex<Inside>,
+}
+
+type Released<'py> = (Py<PyAny>, u32, u64, Bound<'py, PyBytes>);
+type Put<'py> = (Bound<'py, PyString>, u64, u64, u64);
+type Happened<'py> = (Vec<Released<'py>>, Vec<(u64, i64)>, Vec<Put<'py>>);
+/// Pair, queue, next offset, offset to commit, queue's end, messages, bytes.
+type PullDone = (u32, i32, i64, i64, i64, usize, usize);
+/// Commands for the regular lane, where the next frame begins, what stands there, sends taken, bytes
+/// of their records, answers of pulls, the pulls.
+type Fed<'py> = (
+    Option<Bound<'py, PyList>>,
+    usize,
+    isize,
+    usize,
+    u64,
+    Option<Bound<'py, PyBytes>>,
+    Vec<PullDone>,
+);
+
+impl ExpressLane {
+    fn inside(&self) -> MutexGuard<'_, Inside> {
+        self.inside.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[pymethods]
+impl ExpressLane {
+    #[new]
+    fn new(
+        engine: Py<LogEngine>,
+        reader: Py<FrameReader>,
+        frame_size_max: usize,
+        header_size_max: usize,
+        ext_fields_max: usize,
+        version: i16,
+    ) -> Self {
+        let inside = Inside {
+            lane: Lane::new(version),
+            peers: Vec::new(),
+            out: Vec::new(),
+        };
+        Self {
+            engine,
+            reader,
+            limits: Limits {
+                frame_size_max,
+                header_size_max,
+                ext_fields_max,
+            },
+            inside: Mutex::new(inside),
+        }
+    }
+
+    /// What it refers to, for the collector: a broker that nobody needs any more refers back to it.
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.engine)?;
+        visit.call(&self.reader)?;
+        if let Ok(inside) = self.inside.try_lock() {
+            for peer in inside.peers.iter().flatten() {
+                visit.call(peer)?;
+            }
+        }
+        Ok(())
+    }
+
+    #[pyo3(signature = (
+        *, accept_from_ms, body_size_max, properties_size_max, refused_sys_flags, suffix, marks,
+        id_prefix, version
+    ))]
+    #[expect(clippy::too_many_arguments)]
+    fn open(
+        &self,
+        accept_from_ms: i64,
+        body_size_max: usize,
+        properties_size_max: usize,
+        refused_sys_flags: i32,
+        suffix: String,
+        marks: Vec<(String, String)>,
+        id_prefix: String,
+        version: i16,
+    ) {
+        let terms = Terms {
+            accept_from_ms,
+            body_size_max,
+            properties_size_max,
+            refused_sys_flags,
+            suffix,
+            marks,
+            id_prefix,
+            version,
+        };
+        self.inside().lane.set_terms(Some(terms));
+    }
+
+    fn close(&self) {
+        self.inside().lane.set_terms(None);
+    }
+
+    fn put_topic(&self, name: &str, queue_count: i32, added_sys_flag: i32, may_batch: bool) {
+        let topic = Topic {
+            queue_count,
+            added_sys_flag,
+            may_batch,
+        };
+        self.inside().lane.put_topic(name, topic);
+    }
+
+    fn close_topic(&self, name: &str) {
+        self.inside().lane.close_topic(name);
+    }
+
+    fn close_topics(&self) {
+        self.inside().lane.close_topics();
+    }
+
+    #[pyo3(signature = (
+        topic, group, text, *, pair, queue_count, tag_hashes, sub_version, message_count_max,
+        body_size_max, topic_sys_flag, group_sys_flag
+    ))]
+    #[expect(clippy::too_many_arguments)]
+    fn put_puller(
+        &self,
+        topic: &str,
+        group: &str,
+        text: Option<&str>,
+        pair: u32,
+        queue_count: i32,
+        tag_hashes: Option<Vec<i32>>,
+        sub_version: i64,
+        message_count_max: usize,
+        body_size_max: usize,
+        topic_sys_flag: i32,
+        group_sys_flag: i32,
+    ) {
+        let puller = Puller {
+            pair,
+            queue_count,
+            tags: tag_hashes,
+            sub_version,
+            message_count_max,
+            body_size_max,
+            topic_sys_flag,
+            group_sys_flag,
+        };
+        self.inside().lane.put_puller(topic, group, text, puller);
+    }
+
+    fn close_pullers(&self) {
+        self.inside().lane.close_pullers();
+    }
+
+    fn connect(&self, peer: Py<PyAny>, born_host: &[u8]) -> PyResult<u32> {
+        if born_host.len() != 8 && born_host.len() != 20 {
+            return Err(PyValueError::new_err("a host has 8 or 20 bytes"));
+        }
+        let mut inside = self.inside();
+        let number = inside.lane.open_connection(born_host);
+        let place = number as usize;
+        if place >= inside.peers.len() {
+            inside.peers.resize_with(place + 1, || None);
+        }
+        inside.peers[place] = Some(peer);
+        Ok(number)
+    }
+
+    fn disconnect(&self, number: u32) {
+        let mut inside = self.inside();
+        let peer = inside.peers.get_mut(number as usize).and_then(Option::take);
+        if peer.is_some() {
+            inside.lane.close_connection(number);
+        }
+        drop(inside);
+        drop(peer);
+    }
+
+    /// Deals with whole frames from `start` on, in their order, until one is not for the lane; then
+    /// collects commands until one is.
+    fn feed<'py>(
+        &self,
+        number: u32,
+        data: &Bound<'py, PyAny>,
+        start: usize,
+        now_ms: i64,
+        room: usize,
+        unsent_room: usize,
+    ) -> PyResult<Fed<'py>> {
+        let py = data.py();
+        let input = Input::of(data)?;
+        let bytes = input.as_slice();
+        let engine = self.engine.get().engine();
+        let reader = self.reader.get();
+        let mut commands: Option<Bound<'py, PyList>> = None;
+        let mut scratch = String::new();
+        let mut taken = 0;
+        let mut size = 0;
+        let mut pulled: Vec<PullDone> = Vec::new();
+        self.inside().out.clear();
+        let mut at = start;
+        let end = loop {
+            let found = match frame::next(bytes.get(at..).unwrap_or_default(), &self.limits) {
+                Next::Whole(found) => found,
+                Next::Unfinished { size } => {
+                    break size
+                        .and_then(|size| isize::try_from(size).ok())
+                        .unwrap_or(0);
+                }
+                Next::Broken(_) => break NOT_PLAIN,
+            };
+            let fields_max = self.limits.ext_fields_max;
+            let decoded =
+                header::decode(found.serialize_type, found.header, fields_max, &mut scratch);
+            let Ok(decoded) = decoded else {
+                break NOT_PLAIN;
+            };
+            let arrived = Arrived {
+                form: found.serialize_type,
+                header: &decoded,
+                scratch: &scratch,
+                body: found.body,
+            };
+            if decoded.code == PULL {
+                let mut inside = self.inside();
+                if inside.out.len() > unsent_room {
+                    break NO_ROOM;
+                }
+                let Inside { lane, out, .. } = &mut *inside;
+                if commands.is_some() {
+                    if lane.may_pull(&arrived) {
+                        break GO_ON;
+                    }
+                } else if let Some(done) = lane.pull(engine, &arrived, out) {
+                    pulled.push((
+                        done.pair,
+                        done.queue_id,
+                        done.next_offset,
+                        done.commit_offset,
+                        done.max_offset,
+                        done.message_count,
+                        done.size,
+                    ));
+                    at += found.size;
+                    continue;
+                }
+            } else if taken < room {
+                let mut inside = self.inside();
+                if let Some(request) = inside.lane.judge(&arrived, now_ms) {
+                    if commands.is_some() {
+                        break GO_ON; // they come first
+                    }
+                    let stored = inside.lane.take(engine, number, &arrived, &request, now_ms);
+                    if let Some(bytes) = stored {
+                        taken += 1;
+                        size += bytes;
+                        at += found.size;
+                        continue;
+                    }
+                }
+            }
+            let mut shapes = reader.shapes();
+            let command = reader.command(py, &found, &decoded, &scratch, shapes.as_deref_mut())?;
+            drop(shapes);
+            let Some(command) = command else {
+                break NOT_PLAIN;
+            };
+            match &commands {
+                Some(commands) => commands.append(command)?,
+                None => commands = Some(PyList::new(py, [command])?),
+            }
+            at += found.size;
+        };
+        let answers = if pulled.is_empty() {
+            None
+        } else {
+            let mut inside = self.inside();
+            let answers = PyBytes::new(py, &inside.out);
+            inside.out.clear();
+            inside.out.shrink_to(OUT_KEPT);
+            Some(answers)
+        };
+        Ok((commands, at, end, taken, size, answers, pulled))
+    }
+
+    fn held_count(&self) -> usize {
+        self.inside().lane.held_count()
+    }
+
+    fn oldest_ms(&self) -> Option<i64> {
+        self.inside().lane.oldest_ms()
+    }
+
+    fn mark(&self, monotonic_ms: i64) {
+        self.inside().lane.mark(monotonic_ms);
+    }
+
+    fn release<'py>(
+        &self,
+        py: Python<'py>,
+        written: u64,
+        commit: u64,
+        monotonic_ms: i64,
+    ) -> Option<Happened<'py>> {
+        let mut inside = self.inside();
+        inside.lane.release(written, commit, monotonic_ms);
+        inside.happened(py)
+    }
+
+    fn fail_written_beyond(&self, position: u64, code: i16, remark: &str) {
+        let mut inside = self.inside();
+        let promise = Promise::Written;
+        inside.lane.fail_beyond(promise, position, code, remark);
+    }
+
+    fn fail_committed_beyond(&self, position: u64, code: i16, remark: &str) {
+        let mut inside = self.inside();
+        let promise = Promise::Committed;
+        inside.lane.fail_beyond(promise, position, code, remark);
+    }
+
+    fn expire<'py>(
+        &self,
+        py: Python<'py>,
+        monotonic_ms: i64,
+        timeout_ms: i64,
+        code: i16,
+    ) -> Option<Happened<'py>> {
+        let mut inside = self.inside();
+        inside.lane.expire(monotonic_ms, timeout_ms, code);
+        inside.happened(py)
+    }
+}
+
+impl Inside {
+    /// Replies, waits and puts since the last call. What is made here cannot run finalizers; the lists
+    /// and tuples around it are made after the lock is given back.
+    fn happened<'py>(&mut self, py: Python<'py>) -> Option<Happened<'py>> {
+        let Inside { lane, peers, .. } = self;
+        let mut replies = Vec::new();
+        lane.take_ready(|number, count, size, out| {
+            if let Some(Some(peer)) = peers.get(number as usize) {
+                replies.push((peer.clone_ref(py), count, size, PyBytes::new(py, out)));
+            }
+        });
+        let acknowledged = lane.take_acknowledged();
+        let puts: Vec<Put<'py>> = lane
+            .take_puts()
+            .into_iter()
+            .map(|(topic, puts)| {
+                let topic = PyString::new(py, &topic);
+                (topic, puts.messages, puts.bytes, puts.requests)
+            })
+            .collect();
+        let is_nothing = replies.is_empty() && acknowledged.is_empty() && puts.is_empty();
+        (!is_nothing).then_some((replies, acknowledged, puts))
+    }
+}

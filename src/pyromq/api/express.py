@@ -1,0 +1,155 @@
+"""What the broker and a door's express lane ask of each other.
+
+The lane (`frontends/remoting/express.py`) stores and answers ordinary sends, and pulls that find
+something, without a Python object per message. Which are ordinary, and what is added to messages,
+the broker says beforehand; so the rules stay where they are. What the lane cannot decide by these
+terms takes the verbs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import NamedTuple, Protocol
+
+from pyromq.api.caller import Caller
+from pyromq.errors import RequestRefused
+from pyromq.units import LogOffset, QueueOffset
+
+
+class ExpressTerms(NamedTuple):
+    """What holds for every send of the lane, as settings are now."""
+
+    accept_from_ms: int
+    """Sends before this time (ms since 1970) are not for the lane."""
+    body_size_max: int
+    properties_size_max: int
+    """Bytes of the properties as stored."""
+    refused_sys_flags: int
+    """Bits of a sysFlag that are not for the lane."""
+    added_properties: str
+    """Behind the properties of each message, as text."""
+    region_id: str
+    is_traced: bool
+    id_prefix: str
+    """Beginning of each offsetMsgId."""
+
+
+class ExpressTopic(NamedTuple):
+    """A topic to which sends need no decision."""
+
+    queue_count: int
+    """Queue ids below this one may be sent to."""
+    added_sys_flag: int
+    """Bits that its messages' sysFlag gets."""
+    may_batch: bool
+
+
+class ExpressPull(NamedTuple):
+    """A group that may pull from a topic by one filter."""
+
+    queue_count: int
+    """Queue ids below this one may be read."""
+    tag_hashes: Collection[int] | None
+    """What is wanted; None: everything."""
+    sub_version: int
+    """Pulls that know a newer subscription need a decision."""
+    message_count_max: int
+    body_size_max: int
+    topic_sys_flag: int
+    group_sys_flag: int
+
+
+class ExpressPulled(NamedTuple):
+    """A pull that the lane has answered."""
+
+    topic: str
+    group: str
+    queue_id: int
+    next_offset: QueueOffset
+    commit_offset: QueueOffset
+    """To be kept as the group's; negative: none."""
+    max_offset: QueueOffset
+    message_count: int
+    size: int
+
+
+class ExpressApi(Protocol):
+    """What a lane asks the broker."""
+
+    def express_terms(self) -> ExpressTerms | None:
+        """None while no send may take the lane."""
+        ...
+
+    def express_topic(self, topic: str) -> ExpressTopic | None:
+        """None if sends to it need a decision now."""
+        ...
+
+    def express_pull(self, topic: str, group: str, text: str | None) -> ExpressPull | None:
+        """By a filter text of the pull's own, or by the group's subscription (None).
+
+        None if such pulls need a decision now.
+        """
+        ...
+
+    def express_pulled(self, caller: Caller, pulled: ExpressPulled) -> None:
+        """A pull of the caller was answered."""
+        ...
+
+
+Settled = tuple[Sequence[tuple[int, int]], Sequence[tuple[str, int, int, int]]]
+"""What became of sends since it was asked last: (count, elapsed ms) of each group of requests that
+were released together, and (topic, messages, bytes of their records, requests) of what is stored
+and answered. A plain tuple, as one comes with each turn."""
+
+
+class ExpressReplies(Protocol):
+    """What the broker asks a lane: its replies wait for the same positions as the verbs do."""
+
+    @property
+    def waiter_count(self) -> int:
+        """Requests that wait for their promise."""
+        ...
+
+    @property
+    def oldest_ms(self) -> int | None:
+        """Monotonic ms since which the longest waiting one waits; None if nobody does."""
+        ...
+
+    def changed(self, topics: Collection[str] | None) -> None:
+        """These topics (None: all, and the terms) are not what they were: ask again."""
+        ...
+
+    def pullers_changed(self) -> None:
+        """Something that decides on pulls is not what it was: ask again."""
+        ...
+
+    def mark(self, monotonic_ms: int) -> None:
+        """Ends a turn: what came in it waits since now."""
+        ...
+
+    def release(self, written: LogOffset, commit: LogOffset, monotonic_ms: int) -> Settled | None:
+        """The log is written and committed so far: answers whoever is covered."""
+        ...
+
+    def fail_written_beyond(self, position: LogOffset, error: RequestRefused) -> None:
+        """What waits to be written behind `position` will never be."""
+        ...
+
+    def fail_committed_beyond(self, position: LogOffset, error: RequestRefused) -> None:
+        """What waits for the commit of more than `position` will never be committed."""
+        ...
+
+    def expire(self, monotonic_ms: int, timeout_ms: int) -> Settled | None:
+        """Answers with code 10 whoever has waited for the whole timeout."""
+        ...
+
+
+__all__ = [
+    "ExpressApi",
+    "ExpressPull",
+    "ExpressPulled",
+    "ExpressReplies",
+    "ExpressTerms",
+    "ExpressTopic",
+    "Settled",
+]

@@ -1,0 +1,320 @@
+"""The express lane: ordinary sends and pulls go from frame to answer inside native code.
+
+A chunk of frames is handed to the native lane, which takes what is ordinary. A send is decoded,
+checked against the table below, appended, and its reply kept until the promise holds; a pull is
+answered at once if it finds something, and what the broker must know of it comes back. At the first
+frame that is not for the lane it collects commands up to the next that is; those are served by the
+table of verbs before anything behind them is looked at. So appends have the order of the frames,
+whichever lane they took, and nothing in Python happens per message on this one.
+
+The table is owned here. An entry is made when a request took its verb although it might have taken
+the lane, and is made anew, or goes, as soon as the broker says that what it rests on has changed;
+during a call of the native lane nothing can change.
+
+One-way sends and what waits for the commit are let go by the broker's turn, like the verbs
+(`ExpressReplies`); the bytes of a connection's replies join those of its verbs and leave with them
+in one write.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Final, Protocol, cast
+
+from pyromq.api import Caller, ExpressApi, ExpressPulled, Settled
+from pyromq.clock import Clock
+from pyromq.codes import VERSION_5_5_0, RequestCode, ResponseCode
+from pyromq.errors import RequestRefused
+from pyromq.turn import Turn
+from pyromq.units import LogOffset, QueueOffset
+from pyromq.wire.remoting import frame
+from pyromq.wire.remoting.frame import Command, FrameLimits
+from pyromq.wire.remoting.headers.pull import PullFlag
+from pyromq.wire.remoting.headers.send import EXT_MSG_REGION, EXT_TRACE_ON
+from pyromq.wire.remoting.native import NOT_PLAIN, NativeLane, split
+
+_GO_ON: Final = -3
+"""The native lane stopped before a frame that it takes once the commands before it are served."""
+
+_NO_ROOM: Final = -2
+"""It stopped because the answers are enough for one turn."""
+
+PULLERS_MAX: Final = 10_000
+"""Pairs of topic and group, with their filters, that pull on the lane; all are forgotten when there
+are more."""
+
+FILTER_LENGTH_MAX: Final = 256
+"""Characters of a filter text that is remembered for the lane; a pull with a longer one takes its
+verb."""
+
+_TOPIC_FIELD: Final = {
+    int(RequestCode.SEND_MESSAGE): "topic",
+    int(RequestCode.SEND_MESSAGE_V2): "b",
+    int(RequestCode.SEND_BATCH_MESSAGE): "b",
+}
+"""Sends that may take the lane, and which of their fields names the topic."""
+_SUBSCRIPTION: Final = int(PullFlag.SUBSCRIPTION)
+
+
+class LanePeer(Protocol):
+    """A connection of the door, as the lane sees it."""
+
+    @property
+    def caller(self) -> Caller: ...
+
+    def rooms(self) -> tuple[int, int]:
+        """Requests that may still wait for an answer, and bytes of answers that it may still be
+        given in this turn."""
+        ...
+
+    def is_put_off(self) -> bool:
+        """Earlier commands wait until their peer has taken its answers."""
+        ...
+
+    def took(self, count: int, size: int) -> None:
+        """So many sends, with records of so many bytes, are under way on the lane."""
+        ...
+
+    def answer(self, count: int, data: bytes) -> None:
+        """So many requests were answered at once; `data` are the frames."""
+        ...
+
+    def put_off(self, commands: list[Command]) -> None:
+        """These wait until the peer has taken its answers."""
+        ...
+
+    def serve(self, commands: list[Command]) -> None:
+        """Serves these by their verbs, or puts them off."""
+        ...
+
+    def released(self, count: int, size: int, data: bytes) -> None:
+        """So many of them, and bytes, are done; `data` are the frames of their answers."""
+        ...
+
+
+class LaneConnection:
+    """One connection on the lane."""
+
+    __slots__ = ("_feed", "_lane", "_number", "_peer")
+
+    def __init__(self, lane: ExpressLane, number: int, peer: LanePeer) -> None:
+        self._lane = lane
+        self._number = number
+        self._peer = peer
+        self._feed = lane.native.feed
+
+    def deal(
+        self, buffer: bytes | bytearray | memoryview, limits: FrameLimits = frame.SERVER_LIMITS
+    ) -> tuple[list[Command], int, int, str | None]:
+        """Takes the place of `frame.split`, and deals with the frames at once: what it answers as
+        commands is only what has to wait behind commands that were put off."""
+        peer, lane, number = self._peer, self._lane, self._number
+        start = 0
+        while not peer.is_put_off():
+            found, start, ahead, taken, size, answers, pulled = self._feed(
+                number, buffer, start, lane.now_ms(), *peer.rooms()
+            )
+            if taken:
+                peer.took(taken, size)
+                lane.request_end()
+            if answers is not None:
+                peer.answer(len(pulled), answers)
+                lane.note_pulled(peer.caller, pulled)
+            if found is not None:
+                commands = cast("list[Command]", found)
+                peer.serve(commands)
+                lane.offer(commands)
+            if ahead == NOT_PLAIN:
+                one = frame.split(memoryview(buffer)[start:], limits, count_max=1)
+                if one.violation is not None:
+                    return [], start, 0, one.violation
+                if peer.is_put_off():
+                    break
+                start += one.consumed
+                peer.serve(one.commands)
+                lane.offer(one.commands)
+            elif ahead == _NO_ROOM:
+                rest = split(memoryview(buffer)[start:], limits)
+                peer.put_off(rest.commands)
+                return [], start + rest.consumed, rest.needed, rest.violation
+            elif ahead != _GO_ON:
+                return [], start, ahead, None
+        rest = split(memoryview(buffer)[start:], limits)
+        return rest.commands, start + rest.consumed, rest.needed, rest.violation
+
+    def close(self) -> None:
+        """The connection is gone: its replies are dropped, and what it holds is free at once, as no
+        reference leads back to it."""
+        self._lane.native.disconnect(self._number)
+        del self._peer
+
+
+class ExpressLane:
+    """The lane of one broker's doors; an `ExpressReplies`."""
+
+    def __init__(self, native: NativeLane, broker: ExpressApi, clock: Clock, turn: Turn) -> None:
+        self.native = native
+        self.now_ms = clock.now_ms
+        self.request_end = turn.request_end
+        self._broker = broker
+        self._is_open = False
+        self._topics: set[str] = set()
+        """Those in the native table."""
+        self._pullers: set[tuple[str, str, str | None]] = set()
+        """(topic, group, filter text) of those in the native table."""
+        self._pairs: list[tuple[str, str]] = []
+        """(topic, group) by the number that the native table has."""
+
+    def connect(self, peer: LanePeer, host: bytes) -> LaneConnection:
+        """`host`: the address that its messages carry."""
+        return LaneConnection(self, self.native.connect(peer, host), peer)
+
+    # ── the table ───────────────────────────────────────────────────────────────────────────────
+
+    def offer(self, commands: Sequence[Command]) -> None:
+        """These took their verbs: opens the lane for those that come after them."""
+        if not self._is_open:
+            return
+        for command in commands:
+            field = _TOPIC_FIELD.get(command.code)
+            if field is not None:
+                topic = command.ext.get(field)
+                if topic is not None and topic not in self._topics:
+                    self._open(topic)
+            elif command.code == RequestCode.PULL_MESSAGE:
+                self._offer_pull(command.ext)
+
+    def _offer_pull(self, ext: Mapping[str, str]) -> None:
+        topic, group = ext.get("topic"), ext.get("consumerGroup")
+        flags = ext.get("sysFlag", "")
+        if topic is None or group is None or not flags.isdecimal() or len(flags) > 3:
+            return
+        text = ext.get("subscription", "") if int(flags) & _SUBSCRIPTION else None
+        puller = (topic, group, text)
+        if puller in self._pullers or (text is not None and len(text) > FILTER_LENGTH_MAX):
+            return
+        terms = self._broker.express_pull(topic, group, text)
+        if terms is None:
+            return
+        if len(self._pullers) >= PULLERS_MAX:
+            self.pullers_changed()
+        self._pullers.add(puller)
+        self._pairs.append((topic, group))
+        self.native.put_puller(
+            topic,
+            group,
+            text,
+            pair=len(self._pairs) - 1,
+            queue_count=terms.queue_count,
+            tag_hashes=None if terms.tag_hashes is None else list(terms.tag_hashes),
+            sub_version=terms.sub_version,
+            message_count_max=terms.message_count_max,
+            body_size_max=terms.body_size_max,
+            topic_sys_flag=terms.topic_sys_flag,
+            group_sys_flag=terms.group_sys_flag,
+        )
+
+    def pullers_changed(self) -> None:
+        if self._pullers:
+            self._pullers.clear()
+            self._pairs = []
+            self.native.close_pullers()
+
+    def note_pulled(
+        self, caller: Caller, pulled: Sequence[tuple[int, int, int, int, int, int, int]]
+    ) -> None:
+        """These were answered; the broker is told in their order."""
+        pairs, tell = self._pairs, self._broker.express_pulled
+        for pair, queue_id, next_offset, commit_offset, max_offset, count, size in pulled:
+            topic, group = pairs[pair]
+            tell(
+                caller,
+                ExpressPulled(
+                    topic,
+                    group,
+                    queue_id,
+                    QueueOffset(next_offset),
+                    QueueOffset(commit_offset),
+                    QueueOffset(max_offset),
+                    count,
+                    size,
+                ),
+            )
+
+    def _open(self, topic: str) -> None:
+        terms = self._broker.express_topic(topic)
+        if terms is not None:
+            self.native.put_topic(topic, *terms)
+            self._topics.add(topic)
+        elif topic in self._topics:
+            self._topics.discard(topic)
+            self.native.close_topic(topic)
+
+    def changed(self, topics: Collection[str] | None) -> None:
+        if topics is None:
+            self._take_terms()
+            topics = list(self._topics)
+        for topic in topics:
+            if topic in self._topics:
+                self._open(topic)
+
+    def _take_terms(self) -> None:
+        terms = self._broker.express_terms()
+        self._is_open = terms is not None
+        if terms is None:
+            self.native.close()
+            return
+        self.native.open(
+            accept_from_ms=terms.accept_from_ms,
+            body_size_max=terms.body_size_max,
+            properties_size_max=terms.properties_size_max,
+            refused_sys_flags=terms.refused_sys_flags,
+            suffix=terms.added_properties,
+            marks=[
+                (EXT_MSG_REGION, terms.region_id),
+                (EXT_TRACE_ON, "true" if terms.is_traced else "false"),
+            ],
+            id_prefix=terms.id_prefix,
+            version=VERSION_5_5_0,
+        )
+
+    # ── the turn ────────────────────────────────────────────────────────────────────────────────
+
+    @property
+    def waiter_count(self) -> int:
+        return self.native.held_count()
+
+    @property
+    def oldest_ms(self) -> int | None:
+        return self.native.oldest_ms()
+
+    def mark(self, monotonic_ms: int) -> None:
+        self.native.mark(monotonic_ms)
+
+    def release(self, written: LogOffset, commit: LogOffset, monotonic_ms: int) -> Settled | None:
+        return self._settle(self.native.release(written, commit, monotonic_ms))
+
+    def fail_written_beyond(self, position: LogOffset, error: RequestRefused) -> None:
+        self.native.fail_written_beyond(position, int(error.code), error.remark)
+
+    def fail_committed_beyond(self, position: LogOffset, error: RequestRefused) -> None:
+        self.native.fail_committed_beyond(position, int(error.code), error.remark)
+
+    def expire(self, monotonic_ms: int, timeout_ms: int) -> Settled | None:
+        late = int(ResponseCode.FLUSH_DISK_TIMEOUT)
+        return self._settle(self.native.expire(monotonic_ms, timeout_ms, late))
+
+    def _settle(self, happened: _Happened | None) -> Settled | None:
+        if happened is None:
+            return None
+        replies, acknowledged, puts = happened
+        for peer, count, size, data in replies:
+            cast(LanePeer, peer).released(count, size, data)
+        return acknowledged, puts
+
+
+_Happened = tuple[
+    list[tuple[object, int, int, bytes]], list[tuple[int, int]], list[tuple[str, int, int, int]]
+]
+
+__all__ = ["ExpressLane", "LaneConnection", "LanePeer"]

@@ -1,0 +1,299 @@
+"""A broker with its door over a store on disk, with or without the express lane.
+
+Two of them are fed the same and compared: what clients were answered, byte for byte; what is in the
+store's files; which arrivals were told; what was counted.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import select
+from collections.abc import Callable, Sequence
+from datetime import UTC
+from pathlib import Path
+from typing import Any, cast
+
+from pyromq.broker import Broker
+from pyromq.config import BrokerConfig, Settings, StoreConfig
+from pyromq.domain.topic import TopicConfig
+from pyromq.domain.unique_key import UniqueKeys
+from pyromq.frontends.remoting import ExpressLane, RemotingDoor, RemotingPeers, broker_table
+from pyromq.frontends.remoting.served import ServedConnection
+from pyromq.observe.meters import MINUTE
+from pyromq.store.engine import Arrival, Positions
+from pyromq.store.metadata import Metadata
+from pyromq.store.native import NativeEngine
+from pyromq.transport.connection import Peer
+from pyromq.turn import Turn
+from pyromq.units import HOUR_MS, LogOffset
+from pyromq.waiting import step
+from pyromq.wire.remoting import frame
+from pyromq.wire.remoting.native import NativeLane, express_lane
+from tests.support.clock import ManualClock
+from tests.support.connections import ManualTurns
+from tests.support.engines import STORE_HOST, settings
+
+WRITE_TIMEOUT_S = 20
+
+Plant = Callable[[NativeLane], Any]
+"""Makes something of the native lane that has a planted fault."""
+
+
+class RawOutput:
+    """A door's way out that keeps frames as they were written."""
+
+    def __init__(self, port: int) -> None:
+        self.peer = Peer.of("::1" if port % 3 == 2 else "127.0.0.1", port)
+        self.is_congested = False
+        self.write_sizes: list[int] = []
+        self.is_reading = True
+        self.close_reason: str | None = None
+        self._unread: list[bytes] = []
+
+    def write(self, data: bytes) -> None:
+        self.write_sizes.append(len(data))
+        self._unread.append(data)
+
+    def _read(self) -> list[bytes]:
+        data, self._unread = b"".join(self._unread), []
+        frames = []
+        at = 0
+        while at < len(data):
+            size = 4 + int.from_bytes(data[at : at + 4])
+            assert at + size <= len(data), "the last frame is whole"
+            frames.append(data[at : at + size])
+            at += size
+        return frames
+
+    def drop(self) -> None:
+        """Forgets everything that was written."""
+        self._unread.clear()
+        self.write_sizes.clear()
+
+    def pause_reading(self) -> None:
+        self.is_reading = False
+
+    def resume_reading(self) -> None:
+        self.is_reading = True
+
+    def close(self, reason: str) -> None:
+        self.close_reason = reason
+
+    def take(self) -> list[bytes]:
+        """The frames since the last look, by the number of their request."""
+        return sorted(self._read(), key=lambda data: frame.split(data).commands[0].opaque)
+
+
+class WatchedEngine(NativeEngine):
+    """Notes which arrivals it told; says, if asked to, that syncs are slow or have failed."""
+
+    arrivals: list[Arrival]
+    held_commit: LogOffset | None = None
+    """The commit that is told, although it is further."""
+    told_failure: str | None = None
+
+    def positions(self) -> Positions:
+        now = super().positions()
+        return now if self.held_commit is None else now._replace(commit=self.held_commit)
+
+    def failure(self) -> str | None:
+        return self.told_failure or super().failure()
+
+    def fileno(self) -> int:
+        """Readable when its threads have news."""
+        return self.descriptor()
+
+    def progress(self) -> None:
+        """Takes the news, as the loop would."""
+        self._progress()
+
+    def take_arrivals(self) -> list[Arrival]:
+        arrivals = super().take_arrivals()
+        self.arrivals += arrivals
+        return arrivals
+
+
+class LaneHouse:
+    """One broker; time and turns move by hand."""
+
+    def __init__(
+        self,
+        root: Path,
+        *,
+        has_lane: bool,
+        plant: Plant = lambda native: native,
+        sync_flush: bool = False,
+        clients: int = 3,
+        has_small_files: bool = True,
+        is_disk_slow: bool = False,
+        **broker: Any,
+    ) -> None:
+        """`is_disk_slow`: from the second turn on its writes are the writer's thread's."""
+        self.root = root
+        self.is_disk_slow = is_disk_slow
+        self.clock = ManualClock()
+        files = settings(
+            root,
+            sync_flush=sync_flush,
+            slow_write_ms=0 if is_disk_slow else HOUR_MS,
+        )
+        if is_disk_slow:  # whether a slow disk makes the next segment in time is chance
+            files = files._replace(segment_size=16 << 20)
+        if not has_small_files:
+            files = files._replace(
+                segment_size=1 << 30,
+                consume_queue_file_size=300_000 * 20,
+                index_slot_count=5_000_000,
+                index_entry_count=20_000_000,
+            )
+        self.engine = WatchedEngine(files)
+        self.engine.arrivals = []
+        self.metadata = Metadata.in_memory(clock=self.clock, sync_flush=sync_flush)
+        self.turns = ManualTurns()
+        self.settings = Settings(BrokerConfig(**broker))
+        turn = Turn(self.turns.call_soon)
+        self.engine.on_progress(turn.end)
+        self.broker = Broker(
+            engine=self.engine,
+            metadata=self.metadata,
+            settings=self.settings,
+            store_settings=Settings(
+                StoreConfig(
+                    max_message_size_bytes=16 << 10,
+                    mapped_file_size_commit_log_bytes=files.segment_size,
+                )
+            ),
+            clock=self.clock,
+            turn=turn,
+            store_host=STORE_HOST,
+            random_below=lambda bound: bound - 1,
+            unique_keys=UniqueKeys(STORE_HOST[:4], 4711, 0xCAFE, UTC),
+        )
+        self.lane: ExpressLane | None = None
+        if has_lane:
+            native = cast(NativeLane, plant(express_lane(self.engine)))
+            self.lane = ExpressLane(native, self.broker, self.clock, turn)
+            self.broker.add_express(self.lane)
+        self.door = RemotingDoor(
+            "broker",
+            broker_table(self.broker),
+            turn,
+            call_soon=self.turns.call_soon,
+            call_later=self.turns.call_later,
+            connection_lost=self.broker.connection_lost,
+            lane=self.lane,
+        )
+        self.broker.add_peers(RemotingPeers(self.door))
+        turn.set_stages([*self.broker.stages(), self.door.flush])
+        self.turn = turn
+        self.broker.open()
+        self.end_turn()
+        self.outputs: list[RawOutput] = []
+        self.connections: list[ServedConnection] = []
+        for number in range(clients):
+            self.connect(40_000 + number)
+
+    def connect(self, port: int) -> int:
+        """A new client's number."""
+        self.outputs.append(RawOutput(port))
+        self.connections.append(self.door.connect(self.outputs[-1]))
+        return len(self.outputs) - 1
+
+    def create_topic(self, name: str, queue_nums: int = 4, **changed: Any) -> None:
+        config = TopicConfig(
+            topic_name=name, read_queue_nums=queue_nums, write_queue_nums=queue_nums, **changed
+        )
+        done: list[None] = []
+        step(self.broker.put_topic(config), done.append, _raise)
+        self.end_turn()
+        assert done, "the topic is kept"
+
+    def configure(self, **changed: Any) -> None:
+        self.settings.replace(dataclasses.replace(self.settings.current, **changed))
+
+    def receive(self, client: int, data: bytes) -> None:
+        self.connections[client].receive(memoryview(data))
+
+    def end_turn(self) -> None:
+        """Ends the turn, and those that its end asks for; on a slow disk until everything that can
+        be written is written and told."""
+        self.turns.run()
+        if not self.is_disk_slow:
+            return
+        while self._is_writing:
+            news, _, _ = select.select([self.engine], [], [], WRITE_TIMEOUT_S)
+            assert news, "the writer does not tell that it is done"
+            self.engine.progress()
+            self.turns.run()
+        self.turn.end()
+        self.turns.run()
+
+    @property
+    def _is_writing(self) -> bool:
+        now = self.engine.positions()
+        return now.written < now.appended and self.engine.failure() is None
+
+    def advance(self, duration_ms: int) -> None:
+        self.clock.advance(duration_ms)
+        self.broker.cleanup.run_due()
+        self.end_turn()
+
+    def answers(self) -> list[list[bytes]]:
+        """What each client was told since the last look."""
+        return [output.take() for output in self.outputs]
+
+    def close_reasons(self) -> list[str | None]:
+        """Why clients were sent away."""
+        return [output.close_reason for output in self.outputs]
+
+    def counted(self) -> dict[str, object]:
+        """Everything that was counted."""
+        counters = self.broker.counters
+        self.clock.advance(1000)
+        counters.sample(self.clock.now_ms(), self.clock.monotonic_ms())
+        now_ms = self.clock.monotonic_ms()
+        names = [
+            "put_count", "put_size", "put_failed_count", "put_time_max_ms", "put_times",
+            "found_count", "miss_count", "transferred_count", "transferred_size",
+            "lower_commit_count",
+        ]  # fmt: skip
+        result: dict[str, object] = {name: getattr(counters, name) for name in names}
+        for meters in ("topic_puts", "group_gets", "totals"):
+            table = getattr(counters, meters)
+            for name in table._meters:
+                reading = table.messages(name, MINUTE, now_ms), table.sizes(name, MINUTE, now_ms)
+                result[f"{meters} {name}"] = reading
+        return result
+
+    def offsets(self) -> bytes:
+        """What groups committed and pulled."""
+        return self.broker.all_consumer_offsets()
+
+    def close(self) -> None:
+        """The clients leave, and the store is closed; once more is no fault."""
+        for connection in self.connections:
+            connection.closed("the server stops")
+        self.connections.clear()
+        self.engine.close()
+
+    def files(self) -> dict[str, bytes]:
+        """Apache's files of the closed store, and the checksums beside its log, without a segment
+        made ahead by its thread."""
+        found = {
+            str(path.relative_to(self.root)): path.read_bytes()
+            for folder in ("commitlog", "consumequeue", "index", "pyromq/crc")
+            for path in sorted((self.root / folder).rglob("*"))
+            if path.is_file()
+        }
+        return {name: content for name, content in found.items() if any(content)}
+
+
+def _raise(error: Exception) -> None:
+    raise error
+
+
+def split_answers(frames: Sequence[bytes]) -> list[frame.Command]:
+    return [frame.split(data).commands[0] for data in frames]
+
+
+__all__ = ["LaneHouse", "Plant", "RawOutput", "split_answers"]

@@ -1,0 +1,273 @@
+"""The express lane at a door: bounds, failures, the end; what both lanes say of the same is in
+tests/properties/test_lanes_equal.py."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import resource
+import weakref
+from collections.abc import Iterator, Sequence
+from contextlib import nullcontext, suppress
+from pathlib import Path
+
+import pytest
+
+from pyromq.errors import StoreFailed
+from pyromq.frontends.remoting import served
+from pyromq.frontends.remoting.served import ServedConnection
+from pyromq.wire.remoting.frame import Command, encode
+from tests.support.lane_house import LaneHouse, split_answers
+from tests.support.lane_traffic import Step, Traffic
+
+
+class Pair:
+    """A broker with the lane, one without, and what they are given."""
+
+    def __init__(self, root: Path) -> None:
+        self.lane = LaneHouse(root / "one", has_lane=True)
+        self.verbs = LaneHouse(root / "two", has_lane=False)
+        self.houses = (self.lane, self.verbs)
+        self.traffic = Traffic()
+        for house in self.houses:
+            house.create_topic("TopicTest")
+        self.give([self.send()])
+        self.end_turn()
+        self.answers()
+
+    def send(self, n: int = 0, size: int = 10) -> Command:
+        command = self.traffic.send(n, b="TopicTest")
+        command.body = bytes(size)
+        return command
+
+    def give(self, commands: Sequence[Command]) -> None:
+        data = b"".join(map(encode, commands))
+        for house in self.houses:
+            house.receive(0, data)
+
+    def end_turn(self) -> None:
+        self.traffic.end_turn(self.houses, Step(0, 0, 0, 0))
+
+    def answers(self) -> list[Command]:
+        """The same from both, but for the folder that a failure names."""
+        one, other = (house.answers() for house in self.houses)
+        assert one == [[data.replace(b"/two/", b"/one/") for data in told] for told in other]
+        return split_answers(one[0])
+
+    @property
+    def held_count(self) -> int:
+        assert self.lane.lane is not None
+        return self.lane.lane.waiter_count
+
+
+@pytest.fixture
+def pair(tmp_path: Path) -> Iterator[Pair]:
+    made = Pair(tmp_path)
+    yield made
+    for house in made.houses:
+        with suppress(StoreFailed) if house.engine.failure() else nullcontext():
+            house.close()
+
+
+def test_sends_take_the_lane_once_their_topic_was_sent_to(pair: Pair) -> None:
+    pair.give([pair.send(), pair.send()])
+    assert pair.held_count == 2
+    pair.end_turn()
+    assert pair.held_count == 0
+    assert [answer.code for answer in pair.answers()] == [0, 0]
+
+
+def test_answers_of_both_lanes_leave_with_one_write(pair: Pair) -> None:
+    output = pair.lane.outputs[0]
+    output.write_sizes.clear()
+    pair.give([pair.send(), pair.traffic.plain(30, {"topic": "TopicTest", "queueId": "0"})])
+    pair.give([pair.send(5), pair.traffic.pull(0)])
+    pair.end_turn()
+    assert len(output.write_sizes) == 1
+    assert len(pair.answers()) == 4
+
+
+@pytest.mark.parametrize("which", [0, 1], ids=["lane", "verbs"])
+def test_one_turn_writes_and_answers(pair: Pair, which: int) -> None:
+    house = pair.houses[which]
+    house.receive(0, encode(pair.send()))
+    number = house.turn.number
+    house.end_turn()
+    assert house.turn.number == number + 1
+    assert len(house.answers()[0]) == 1
+
+
+def test_a_failed_write_refuses_the_turn_and_gives_offsets_again(pair: Pair) -> None:
+    pair.give([pair.send(), pair.send(1)])
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1, hard))
+    try:
+        pair.end_turn()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    answers = pair.answers()
+    assert [answer.code for answer in answers] == [14, 14]
+    assert all((answer.remark or "").startswith("the store failed: ") for answer in answers)
+    assert pair.held_count == 0
+    for house in pair.houses:
+        assert house.engine.queue_range("TopicTest", 0).max_offset == 1
+        assert house.broker.counters.put_count == 1
+    pair.give([pair.send()])
+    pair.end_turn()
+    (refused,) = pair.answers()
+    assert refused.code == 14
+
+
+def test_more_requests_than_may_wait_are_busy(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(served, "IN_FLIGHT_MAX", 3)
+    pair.give([pair.send() for _ in range(5)])
+    pair.end_turn()
+    assert [answer.code for answer in pair.answers()] == [0, 0, 0, 2, 2]
+    pair.give([pair.send() for _ in range(3)])
+    assert pair.held_count == 3
+    pair.end_turn()
+    assert [answer.code for answer in pair.answers()] == [0, 0, 0]
+
+
+def test_who_has_too_many_bytes_under_way_is_read_when_half_are_committed(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(served, "IN_FLIGHT_SIZE_MAX", 10_000)
+    house, output = pair.lane, pair.lane.outputs[0]
+    house.engine.held_commit = house.engine.positions().commit
+    pair.give([pair.send(size=4_000)])
+    house.end_turn()
+    middle = house.engine.positions().written
+    seen = [output.is_reading]
+    pair.give([pair.send(size=8_000)])
+    house.end_turn()
+    seen.append(output.is_reading)
+    house.engine.held_commit = middle
+    house.turn.end()
+    seen.append(output.is_reading)
+    house.engine.held_commit = None
+    house.turn.end()
+    seen.append(output.is_reading)
+    assert seen == [True, False, False, True]
+
+
+@pytest.mark.parametrize("which", [0, 1], ids=["lane", "verbs"])
+def test_an_endless_pipeline_rests_until_the_others_had_their_turn(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch, which: int
+) -> None:
+    monkeypatch.setattr(served, "TURN_SIZE_MAX", 2_000)
+    house, output = pair.houses[which], pair.houses[which].outputs[0]
+    data = encode(pair.send(size=1_500))
+    house.receive(0, data)
+    seen = [output.is_reading]
+    house.receive(0, data)
+    seen.append(output.is_reading)
+    house.end_turn()
+    seen.append(output.is_reading)
+    house.receive(0, data)
+    seen.append(output.is_reading)
+    assert seen == [True, False, True, True]
+    assert len(house.answers()[0]) == 2
+
+
+def test_pulls_wait_for_room_and_are_all_answered(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pair.give([pair.send(size=5_000) for _ in range(4)])
+    pair.end_turn()
+    pulls = [
+        pair.traffic.pull(24, queueOffset="0", queueId="0", maxMsgNums="32") for _ in range(12)
+    ]
+    pair.give(pulls[:1])
+    pair.end_turn()
+    pair.answers()
+    monkeypatch.setattr(served, "UNSENT_MAX", 30_000)
+    pair.give(pulls[1:])
+    assert [house.outputs[0].is_reading for house in pair.houses] == [False, False]
+    pair.end_turn()
+    answers = pair.answers()
+    assert [answer.code for answer in answers] == [0] * 11
+    assert len({answer.body for answer in answers}) == 1
+    assert [house.outputs[0].is_reading for house in pair.houses] == [True, True]
+
+
+def test_a_damaged_record_is_passed_over_by_a_pull_on_the_lane(pair: Pair) -> None:
+    pair.give([pair.send() for _ in range(3)])
+    pair.end_turn()
+    pull = pair.traffic.pull(24, queueOffset="0", queueId="0", maxMsgNums="32")
+    pair.give([pull])
+    pair.end_turn()
+    pair.answers()
+    for house in pair.houses:
+        (path,) = (house.root / "commitlog").iterdir()
+        with path.open("r+b") as segment:
+            segment.seek(100)  # inside the body of the first
+            segment.write(b"\xff")
+    pair.give([pull])
+    pair.end_turn()
+    (answer,) = pair.answers()
+    assert (answer.code, answer.ext["nextBeginOffset"]) == (0, "4")
+    assert len(answer.body) > 0
+    assert [house.engine.damage().place_count for house in pair.houses] == [1, 1]
+
+
+async def test_the_stop_answers_what_waits_and_refuses_what_comes(pair: Pair) -> None:
+    house = pair.lane
+    house.engine.held_commit = house.engine.positions().commit
+    house.receive(0, encode(pair.send()))
+    house.end_turn()
+    stopping = asyncio.create_task(house.broker.stop())
+    await asyncio.sleep(0)
+    assert house.answers()[0] == []
+    house.engine.held_commit = None
+    house.turn.end()
+    await stopping
+    house.end_turn()
+    assert [answer.code for answer in split_answers(house.answers()[0])] == [0]
+    house.receive(0, encode(pair.send()))
+    house.end_turn()
+    (refused,) = split_answers(house.answers()[0])
+    assert (refused.code, refused.remark) == (
+        14,
+        "service not available now: the broker is shutting down",
+    )
+
+
+def test_who_left_gets_nothing_and_his_messages_stay(pair: Pair) -> None:
+    pair.give([pair.send()])
+    for house in pair.houses:
+        house.connections.pop(0).closed("closed by the peer")
+    pair.end_turn()
+    assert pair.answers() == []
+    assert pair.lane.counted() == pair.verbs.counted()
+    assert pair.lane.broker.counters.put_count == 2
+
+
+def test_what_a_connection_holds_is_free_as_soon_as_it_is_closed(pair: Pair) -> None:
+    house = pair.lane
+    number = house.connect(41_000)
+    house.receive(number, encode(pair.send())[:-1])
+    connection = house.connections.pop()
+    connection_id = connection.connection_id
+    house.outputs.pop()
+    gc.disable()
+    try:
+        connection.closed("closed by the peer")
+        del connection
+        known = [thing for thing in gc.get_objects() if isinstance(thing, ServedConnection)]
+        assert known
+        assert connection_id not in {connection.connection_id for connection in known}
+    finally:
+        gc.enable()
+
+
+def test_a_broker_that_was_closed_is_forgotten(tmp_path: Path) -> None:
+    house = LaneHouse(tmp_path / "store", has_lane=True)
+    house.create_topic("TopicTest")
+    house.receive(0, encode(Traffic().send(0, b="TopicTest")))
+    house.end_turn()
+    house.engine.close()
+    gone = weakref.ref(house.broker)
+    del house
+    gc.collect()
+    assert gone() is None

@@ -41,6 +41,10 @@ class Server(Target, Protocol):
     def pids(self) -> Mapping[str, int]:
         """All its processes by what they are."""
 
+    @property
+    def namesrv(self) -> str:
+        """Address of its name server."""
+
     def start(self) -> float:
         """Starts on the data it has; seconds until it serves."""
 
@@ -78,6 +82,7 @@ class Pyromq:
         self._is_ephemeral = is_ephemeral
         self._process: ServerProcess | None = None
         self.address = ""
+        self.namesrv = ""
 
     def start(self) -> float:
         command = [sys.executable, "-m", "pyromq", "standalone"]
@@ -97,6 +102,7 @@ class Pyromq:
         seconds = time.monotonic() - began
         doors = dict(word.split("=", 1) for word in line.split() if "=" in word)
         self.address = doors["broker"]
+        self.namesrv = doors["namesrv"]
         return seconds
 
     @property
@@ -158,6 +164,11 @@ class Apache:
             jvm=APACHE_BROKER_JVM,
         ).start()
         return time.monotonic() - began
+
+    @property
+    def namesrv(self) -> str:
+        assert self._names is not None
+        return self._names.address
 
     @property
     def broker_pid(self) -> int:

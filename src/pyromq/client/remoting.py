@@ -12,8 +12,9 @@ import logging
 from collections.abc import Callable
 from typing import Final, cast
 
-from pyromq.codes import LanguageCode
+from pyromq.codes import LanguageCode, ResponseCode
 from pyromq.errors import PyromqError
+from pyromq.units import KIB
 from pyromq.wire.remoting.connection import RemotingConnection
 from pyromq.wire.remoting.frame import CLIENT_LIMITS, Command, SerializeType
 
@@ -22,6 +23,9 @@ REQUEST_TIMEOUT_MS: Final = 3_000
 """Both as Apache's clients."""
 PENDING_MAX: Final = 65_536
 """Requests under way on one connection; Apache's clientAsyncSemaphoreValue."""
+WRITE_SIZE: Final = 64 * KIB
+"""Requests of one turn of the loop are written together, at the latest when they are this many
+bytes: one system call for dozens of small requests, and back-pressure is felt in time."""
 _OPAQUE_MASK: Final = 0x7FFF_FFFF
 
 OnRequest = Callable[[str, Command], Command | None]
@@ -32,6 +36,10 @@ _log = logging.getLogger("pyromq.client")
 
 class PeerUnreachable(PyromqError):
     """No connection, or lost before the answer came: the request may have been carried out."""
+
+
+class ConnectFailed(PeerUnreachable):
+    """There was no connection and none could be opened: nothing was sent."""
 
 
 class AnswerOverdue(PyromqError):
@@ -46,8 +54,12 @@ class _Channel(asyncio.Protocol):
         address: str,
         on_request: OnRequest | None,
         on_lost: Callable[[_Channel], None],
+        on_leave: Callable[[_Channel], None],
     ) -> None:
         self.address = address
+        self._on_leave = on_leave
+        self._is_leaving = False
+        """The server goes down in order and wants no more requests: code GO_AWAY."""
         self._on_request = on_request
         self._on_lost = on_lost
         self._wire = RemotingConnection(CLIENT_LIMITS)
@@ -57,11 +69,18 @@ class _Channel(asyncio.Protocol):
         self._next_opaque = 0
         self._has_room = asyncio.Event()
         self._has_room.set()
-        self._gone: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._loop = asyncio.get_running_loop()
+        self._is_write_due = False
+        self._gone: asyncio.Future[None] = self._loop.create_future()
 
     @property
     def is_open(self) -> bool:
         return self._transport is not None and not self._transport.is_closing()
+
+    @property
+    def has_room(self) -> bool:
+        """Whether a request may be begun now."""
+        return self.is_open and self._has_room.is_set()
 
     # ── called by the event loop ────────────────────────────────────────────────────────────────
 
@@ -71,6 +90,9 @@ class _Channel(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         for command in self._wire.receive_data(data):
             if command.is_response:
+                if command.code == ResponseCode.GO_AWAY and not self._is_leaving:
+                    self._is_leaving = True
+                    self._on_leave(self)
                 waiting = self._waiting.pop(command.opaque, None)
                 if waiting is not None and not waiting.done():
                     waiting.set_result(command)
@@ -78,6 +100,8 @@ class _Channel(asyncio.Protocol):
                 self._serve(command)
         if self._wire.violation is not None:
             _log.warning("%s: %s; connection closed", self.address, self._wire.violation)
+            self.close()
+        elif self._is_leaving and not self._waiting:
             self.close()
 
     def pause_writing(self) -> None:
@@ -107,28 +131,34 @@ class _Channel(asyncio.Protocol):
 
     # ── called by the client ────────────────────────────────────────────────────────────────────
 
-    async def ask(self, request: Command) -> Command:
-        """Sends the request and waits for its answer; deadlines are the caller's."""
-        await self._has_room.wait()
+    async def room(self) -> None:
+        """Waits until the other side takes data again, or the connection is lost."""
+        # All who wait are woken together, and the first of them may fill it up again.
+        while not self._has_room.is_set():
+            await self._has_room.wait()
+
+    def begin(self, request: Command) -> asyncio.Future[Command]:
+        """Sends the request; its answer will be in the future. Deadlines are the caller's."""
         if len(self._waiting) >= PENDING_MAX:
             raise PeerUnreachable(f"{self.address}: {PENDING_MAX} requests are under way already")
         request.opaque = self._new_opaque()
-        future: asyncio.Future[Command] = asyncio.get_running_loop().create_future()
+        self._write(request)
+        future: asyncio.Future[Command] = self._loop.create_future()
         self._waiting[request.opaque] = future
-        try:
-            self._write(request)
-            return await future
-        finally:
-            self._waiting.pop(request.opaque, None)
+        return future
 
-    async def tell(self, request: Command) -> None:
-        """Sends a one-way request; returns when it was handed to the operating system's side."""
-        await self._has_room.wait()
+    def forget(self, opaque: int) -> None:
+        """Nobody waits for this answer any longer."""
+        self._waiting.pop(opaque, None)
+
+    def tell(self, request: Command) -> None:
+        """Sends a one-way request; it is on its way at the end of this turn of the loop."""
         request.opaque = self._new_opaque()
         self._write(request)
 
     def close(self) -> None:
         if self._transport is not None:
+            self._flush()
             self._transport.close()
 
     async def closed(self) -> None:
@@ -139,10 +169,26 @@ class _Channel(asyncio.Protocol):
         return self._next_opaque
 
     def _write(self, command: Command) -> None:
-        if not self.is_open or self._transport is None:
+        if not self.is_open:
             raise PeerUnreachable(f"{self.address}: connection lost")
         self._wire.send(command)
-        self._transport.write(self._wire.data_to_send())
+        if self._wire.unsent_bytes >= WRITE_SIZE:
+            self._flush()
+        elif not self._is_write_due:
+            self._is_write_due = True
+            self._loop.call_soon(self._flush)
+
+    def _flush(self) -> None:
+        self._is_write_due = False
+        if self._transport is not None and self._wire.unsent_bytes:
+            self._transport.write(self._wire.data_to_send())
+
+
+def _set_overdue(answer: asyncio.Future[Command], address: str, code: int, timeout_ms: int) -> None:
+    if not answer.done():
+        answer.set_exception(
+            AnswerOverdue(f"{address}: no answer to {code} within {timeout_ms} ms")
+        )
 
 
 class RemotingClient:
@@ -165,6 +211,8 @@ class RemotingClient:
         self._serialize_type = serialize_type
         self._channels: dict[str, _Channel] = {}
         self._opening: dict[str, asyncio.Task[_Channel]] = {}
+        self._leaving: set[_Channel] = set()
+        """Connections that only wait for answers."""
         self._is_closed = False
 
     async def invoke(
@@ -179,12 +227,32 @@ class RemotingClient:
     ) -> Command:
         """The answer, whatever its code. Raises PeerUnreachable or AnswerOverdue."""
         request = self._request(code, ext, body, version, is_oneway=False)
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + timeout_ms / 1000
+        answer = await self._ask(address, request, timeout_ms, deadline)
+        if answer.code == ResponseCode.GO_AWAY:
+            # Nothing was done, and this connection takes nothing more: once more on a new one.
+            answer = await self._ask(address, request, timeout_ms, deadline)
+        return answer
+
+    async def _ask(
+        self, address: str, request: Command, timeout_ms: int, deadline: float
+    ) -> Command:
+        code = request.code
+        loop = asyncio.get_running_loop()
+        channel = self._channels.get(address)
+        if channel is None or not channel.has_room:
+            left_ms = max(1, int((deadline - loop.time()) * 1000))
+            channel = await self._ready_channel(address, code, left_ms)
+        answer = channel.begin(request)
+        overdue = loop.call_at(deadline, _set_overdue, answer, address, code, timeout_ms)
         try:
-            async with asyncio.timeout(timeout_ms / 1000):
-                channel = await self._channel(address)
-                return await channel.ask(request)
-        except TimeoutError as error:
-            raise AnswerOverdue(f"{address}: no answer to {code} within {timeout_ms} ms") from error
+            return await answer
+        finally:
+            overdue.cancel()
+            channel.forget(request.opaque)
+            if answer.done() and not answer.cancelled():
+                answer.exception()  # seen, also where who waits was cancelled at the same moment
 
     async def tell(
         self,
@@ -197,12 +265,10 @@ class RemotingClient:
     ) -> None:
         """A one-way request. Raises PeerUnreachable or AnswerOverdue if it could not be sent."""
         request = self._request(code, ext, body, None, is_oneway=True)
-        try:
-            async with asyncio.timeout(timeout_ms / 1000):
-                channel = await self._channel(address)
-                await channel.tell(request)
-        except TimeoutError as error:
-            raise AnswerOverdue(f"{address}: {code} not sent within {timeout_ms} ms") from error
+        channel = self._channels.get(address)
+        if channel is None or not channel.has_room:
+            channel = await self._ready_channel(address, code, timeout_ms)
+        channel.tell(request)
 
     async def close(self) -> None:
         """Closes all connections; requests under way fail with PeerUnreachable."""
@@ -211,7 +277,7 @@ class RemotingClient:
         for task in opening:
             task.cancel()
         await asyncio.gather(*opening, return_exceptions=True)
-        channels = list(self._channels.values())
+        channels = [*self._channels.values(), *self._leaving]
         for channel in channels:
             channel.close()
         for channel in channels:
@@ -240,12 +306,21 @@ class RemotingClient:
             request.version = version
         return request
 
+    async def _ready_channel(self, address: str, code: int, timeout_ms: int) -> _Channel:
+        try:
+            async with asyncio.timeout(timeout_ms / 1000):
+                channel = await self._channel(address)
+                await channel.room()
+        except TimeoutError as error:
+            raise AnswerOverdue(f"{address}: {code} not sent within {timeout_ms} ms") from error
+        return channel
+
     async def _channel(self, address: str) -> _Channel:
         channel = self._channels.get(address)
         if channel is not None and channel.is_open:
             return channel
         if self._is_closed:
-            raise PeerUnreachable(f"{address}: the client is closed")
+            raise ConnectFailed(f"{address}: the client is closed")
         opening = self._opening.get(address)
         if opening is None:
             opening = asyncio.get_running_loop().create_task(
@@ -267,16 +342,16 @@ class RemotingClient:
         try:
             async with asyncio.timeout(self._connect_timeout_ms / 1000):
                 _, channel = await loop.create_connection(
-                    lambda: _Channel(address, self._on_request, self._lost),
+                    lambda: _Channel(address, self._on_request, self._lost, self._leave),
                     host.strip("[]"),
                     int(port),
                 )
         except TimeoutError as error:
-            raise PeerUnreachable(
+            raise ConnectFailed(
                 f"{address}: no connection within {self._connect_timeout_ms} ms"
             ) from error
         except (OSError, ValueError, OverflowError) as error:
-            raise PeerUnreachable(f"{address}: no connection: {error}") from error
+            raise ConnectFailed(f"{address}: no connection: {error}") from error
         self._channels[address] = channel
         return channel
 
@@ -287,7 +362,13 @@ class RemotingClient:
         if not opening.cancelled():
             opening.exception()  # seen, also where everyone who waited has given up
 
+    def _leave(self, channel: _Channel) -> None:
+        if self._channels.get(channel.address) is channel:
+            del self._channels[channel.address]
+        self._leaving.add(channel)
+
     def _lost(self, channel: _Channel) -> None:
+        self._leaving.discard(channel)
         if self._channels.get(channel.address) is channel:
             del self._channels[channel.address]
         if self._on_lost is not None:
@@ -299,6 +380,7 @@ __all__ = [
     "PENDING_MAX",
     "REQUEST_TIMEOUT_MS",
     "AnswerOverdue",
+    "ConnectFailed",
     "OnRequest",
     "PeerUnreachable",
     "RemotingClient",

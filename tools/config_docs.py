@@ -20,6 +20,7 @@ from pyromq.config import (
 )
 from pyromq.config.known import KNOWN_UNUSED, NOT_YET
 from pyromq.config.prop import INT_MAX, LONG_MAX, Property, properties_of
+from pyromq.config.remote import BROKER_KEYS, NAMESRV_KEYS
 
 PAGE: Final = Path(__file__).parents[1] / "docs" / "reference" / "configuration.md"
 
@@ -40,15 +41,27 @@ Properties have the names they have in Apache RocketMQ, so an existing `broker.c
 `namesrv.conf` works. Those marked with * are ours. From the lowest to the highest, what counts is:
 
 1. the default, as in the tables below;
-2. the environment variable `NAMESRV_ADDR`, for `namesrvAddr`;
-3. the file (`-c FILE`, `--config FILE`), in the syntax of `java.util.Properties`;
-4. environment variables: `PYROMQ_FLUSH_DISK_TYPE` is `flushDiskType`;
-5. `--set key=value`;
-6. other options of the command line.
+2. what was changed while the server ran, if it ran without a file;
+3. the environment variable `NAMESRV_ADDR`, for `namesrvAddr`;
+4. the file (`-c FILE`, `--config FILE`), in the syntax of `java.util.Properties`;
+5. environment variables: `PYROMQ_FLUSH_DISK_TYPE` is `flushDiskType`;
+6. `--set key=value`;
+7. other options of the command line.
 
 A value that cannot be taken ends the start with exit code 2 and one line: key, value, where it came
 from, what is accepted. Apache ignores such values silently. Blanks around a value never count.
 Unknown keys are reported once, and ignored.
+
+Properties marked with ~ can be changed while the server runs: `mqadmin updateBrokerConfig`,
+`updateNamesrvConfig`. Such a change counts at once and at later starts. With `-c` it is written
+into that file, into the line of its key; nothing else in the file changes. Without, it is kept in
+the data directory (`pyromq/settings.properties`; a name server's in `namesrv/pyromq/`). If it
+cannot be kept, it is refused with code 14 and does not count. A value that the property does not
+take is refused with code 29, any other key with code 16: no path, command, address or port, and
+nothing that makes an acknowledged message less safe, can be changed from afar. Apache's broker
+takes every key that is not on a short black list, takes values it cannot use without a word, and
+with `-c` writes the whole file anew, without its comments; without `-c` its changes end with the
+process.
 """
 
 
@@ -72,7 +85,8 @@ def _section(title: str, kind: type[Any]) -> str:
 
 
 def _row(declared: Property) -> str:
-    name = f"`{declared.name}`" + ("*" if declared.is_ours else "")
+    is_remote = declared.name in BROKER_KEYS | NAMESRV_KEYS
+    name = f"`{declared.name}`" + ("*" if declared.is_ours else "") + ("~" if is_remote else "")
     return f"| {name} | {_default(declared)} | {_accepted(declared)} | {declared.doc} |"
 
 

@@ -110,8 +110,9 @@ class Console:
         self.broker = peer.broker
         self.outcome: dict[str, list[str]] = {}
 
-    def say(self, command: str) -> Said:
-        row = self._java.one("mqadmin", "--run", command)
+    def say(self, command: str, *, lines: int = 0) -> Said:
+        """`lines`: for a command that never ends, after which it is interrupted."""
+        row = self._java.one("mqadmin", "--run", command, "--lines", lines)
         return Said(row["text"], row["errors"])
 
     def done(self, command: str) -> Said:

@@ -58,6 +58,7 @@ from pyromq.api.relays import ClientAnswer, DirectConsumption, RelaysApi, Runnin
 from pyromq.api.replies import RepliesApi, ReplyResult, StoredReply
 from pyromq.api.resets import PushedReset, ResetRequest, ResetsApi
 from pyromq.api.retries import RetriesApi, SendBackRequest
+from pyromq.api.upkeep import UpkeepApi
 
 
 class BrokerApi(
@@ -71,6 +72,7 @@ class BrokerApi(
     LocksApi,
     RelaysApi,
     AdminApi,
+    UpkeepApi,
     Protocol,
 ):
     """A broker, here or far away."""
@@ -138,4 +140,5 @@ __all__ = [
     "StatsReadings",
     "StoredReply",
     "TopicStats",
+    "UpkeepApi",
 ]

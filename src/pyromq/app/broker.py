@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import ipaddress
 import logging
+import os
 import socket
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
@@ -18,6 +19,7 @@ from pyromq.cluster.registration import Identity, Registration
 from pyromq.codes import LanguageCode
 from pyromq.config import BrokerConfig, Settings, StoreConfig
 from pyromq.config.addresses import is_unspecified, machine_address
+from pyromq.config.remote import BROKER_KEYS, Keeper, RemoteConfiguration
 from pyromq.domain.route import MASTER_ID
 from pyromq.errors import ConfigInvalid, ServiceUnavailable, StartFailed, StoreFailed
 from pyromq.frontends.remoting import ExpressLane, RemotingDoor, RemotingPeers, broker_table
@@ -44,11 +46,14 @@ class BrokerPart:
         house: House,
         config: BrokerConfig,
         store: StoreConfig,
+        keeper: Keeper,
         *,
         extra_namesrv: Callable[[], str | None] = lambda: None,
     ) -> None:
-        """`extra_namesrv`: address of a name server in the same process, known after its bind."""
+        """`keeper`: where changes of the configuration are kept. `extra_namesrv`: address of a name
+        server in the same process, known after its bind."""
         self._house = house
+        self._keeper = keeper
         self._config = config
         self._store_settings = Settings(store)
         self._extra_namesrv = extra_namesrv
@@ -119,6 +124,14 @@ class BrokerPart:
             store_host=store_host,
             on_topics_changed=self._topics_changed,
             until_announced=self._until_announced,
+            configuration=RemoteConfiguration(
+                [settings, self._store_settings],
+                BROKER_KEYS,
+                self._keeper,
+                house.clock.now_ms,
+                fixed=[house.remoting],
+                facts=_facts(),
+            ),
         )
         self._client = RemotingClient(
             on_lost=self._namesrv_lost,
@@ -227,6 +240,16 @@ def _identity(config: BrokerConfig, store: StoreConfig) -> Identity:
         broker_addr=_address(config.broker_ip1, config.listen_port),
         ha_server_addr=_address(config.broker_ip2, store.ha_listen_port or config.listen_port + 1),
     )
+
+
+def _facts() -> dict[str, str]:
+    """Properties of Apache's that its tools read of a broker, with what they are here."""
+    return {
+        # exportMetrics calls this the number of processors, which it is by default.
+        "clientCallbackExecutorThreads": str(os.cpu_count() or 1),
+        "slaveReadEnable": "false",
+        "useTLS": "false",
+    }
 
 
 def _address(host: str, port: int) -> str:

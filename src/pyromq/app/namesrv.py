@@ -13,6 +13,7 @@ from pyromq.app.lock import DirectoryLock
 from pyromq.client import RemotingClient
 from pyromq.codes import LanguageCode, RequestCode
 from pyromq.config import NamesrvConfig, Settings
+from pyromq.config.remote import NAMESRV_KEYS, Keeper, RemoteConfiguration
 from pyromq.errors import PyromqError
 from pyromq.frontends.remoting import RemotingDoor, namesrv_table
 from pyromq.namesrv.brokers import MinBrokerIdChange
@@ -69,8 +70,10 @@ class BrokerNotices:
 class NamesrvPart:
     """One name server with its door."""
 
-    def __init__(self, house: House, config: NamesrvConfig, data_dir: Path) -> None:
+    def __init__(self, house: House, config: NamesrvConfig, data_dir: Path, keeper: Keeper) -> None:
+        """`keeper`: where changes of the configuration are kept."""
         self._house = house
+        self._keeper = keeper
         self._config = config
         self._root = config.kv_root(data_dir)
         self._listener: Listener | None = None
@@ -117,12 +120,16 @@ class NamesrvPart:
                 connect_timeout_ms=house.remoting.connect_timeout_ms, language=LanguageCode.JAVA
             )
         )
+        settings = Settings(self._config)
         self._namesrv = NameServer(
-            Settings(self._config),
+            settings,
             metadata,
             house.clock,
             request_end=house.turn.request_end,
             peers=self._notices,
+            configuration=RemoteConfiguration(
+                [settings], NAMESRV_KEYS, self._keeper, house.clock.now_ms, fixed=[house.remoting]
+            ),
         )
         self._door = RemotingDoor(
             "namesrv",

@@ -65,7 +65,9 @@ def _parts(house: House, configured: Configured) -> list[Part]:
     if configured.namesrv is not None:
         from pyromq.app.namesrv import NamesrvPart
 
-        namesrv = NamesrvPart(house, configured.namesrv, Path(configured.store.root))
+        namesrv = NamesrvPart(
+            house, configured.namesrv, Path(configured.store.root), configured.namesrv_settings
+        )
         parts.append(namesrv)
 
         def own_namesrv() -> str | None:
@@ -79,7 +81,13 @@ def _parts(house: House, configured: Configured) -> list[Part]:
         from pyromq.app.broker import BrokerPart
 
         parts.append(
-            BrokerPart(house, configured.broker, configured.store, extra_namesrv=own_namesrv)
+            BrokerPart(
+                house,
+                configured.broker,
+                configured.store,
+                configured.broker_settings,
+                extra_namesrv=own_namesrv,
+            )
         )
     return parts
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+from pyromq.app.kept_settings import KeptSettings, kept_source, own_path
 from pyromq.app.options import OFF, not_built_lines, option_source
 from pyromq.config import (
     BrokerConfig,
@@ -26,6 +27,7 @@ from pyromq.config import (
     set_source,
 )
 from pyromq.config.prop import properties_of
+from pyromq.config.remote import BROKER_KEYS, NAMESRV_KEYS
 from pyromq.config.sources import text_of
 from pyromq.config.store import MESSAGE_SIZE_CEILING
 from pyromq.store.engine import StoreSettings
@@ -59,6 +61,9 @@ class Configured(NamedTuple):
     broker: BrokerConfig | None
     store: StoreConfig
     observe: ObserveConfig
+    broker_settings: KeptSettings
+    """Where changes while running are kept."""
+    namesrv_settings: KeptSettings
     remarks: Sequence[str]
     """What the log should say about the configuration."""
 
@@ -66,23 +71,34 @@ class Configured(NamedTuple):
 def configure(options: argparse.Namespace, data_dir: str | None = None) -> Configured:
     """Raises ConfigInvalid. `data_dir`: of an ephemeral process.
 
-    Where sources say different things the last one counts: what fits the situation, NAMESRV_ADDR,
-    the file, PYROMQ_… variables, --set, other options.
+    Where sources say different things the last one counts: what fits the situation, what was
+    changed while running, NAMESRV_ADDR, the file, PYROMQ_… variables, --set, other options.
     """
     kinds = _kinds(options)
     namesrv_port, broker_port = _port(options, "namesrv"), _port(options, "broker")
+    overriding = [
+        environment_source(os.environ, kinds),
+        set_source(options.set),
+        *option_source(options),
+    ]
     sources = [
         *_ephemeral_sources(data_dir),
         namesrv_source(os.environ),
         *([file_source(Path(options.config))] if options.config else []),
-        environment_source(os.environ, kinds),
-        set_source(options.set),
-        *option_source(options),
+        *overriding,
     ]
     if getattr(options, "namesrv_addr", None) and options.command == "broker":
         sources.append(Source("-n", {"namesrvAddr": options.namesrv_addr}))
     if data_dir is not None:
         sources.append(Source("--ephemeral", {"storePathRootDir": data_dir}))
+    # Where it stores is no setting that can be changed while running: so this is the last word.
+    root = load(StoreConfig, sources).root
+    kept: dict[type[Any], Path] = {BrokerConfig: own_path(root)}
+    if NamesrvConfig in kinds:
+        kept[NamesrvConfig] = own_path(load(NamesrvConfig, sources).kv_root(root))
+    for kind, keys in ((BrokerConfig, BROKER_KEYS), (NamesrvConfig, NAMESRV_KEYS)):
+        if kind in kinds:
+            sources[:0] = kept_source(kept[kind], keys)
     remoting = load(RemotingConfig, sources)
     store = load(StoreConfig, sources)
     namesrv = broker = None
@@ -96,7 +112,18 @@ def configure(options: argparse.Namespace, data_dir: str | None = None) -> Confi
         broker = load(BrokerConfig, own)
     observe = load(ObserveConfig, sources)
     remarks = [*leftover_lines(leftovers(kinds, sources)), *not_built_lines(options)]
-    return Configured(remoting, namesrv, broker, store, observe, remarks)
+    overrides = {key: source.name for source in overriding for key in source.values}
+    if options.config:
+        given = KeptSettings(Path(options.config), is_given=True, overrides=overrides)
+        broker_settings = namesrv_settings = given
+    else:
+        broker_settings, namesrv_settings = (
+            KeptSettings(kept.get(kind, own_path(root)), is_given=False, overrides=overrides)
+            for kind in (BrokerConfig, NamesrvConfig)
+        )
+    return Configured(
+        remoting, namesrv, broker, store, observe, broker_settings, namesrv_settings, remarks
+    )
 
 
 def engine_settings(store: StoreConfig, store_host: bytes) -> StoreSettings:

@@ -16,6 +16,7 @@ from typing import Final, NamedTuple
 from pyromq.clock import Clock
 from pyromq.codes import VERSION_DESCRIPTION
 from pyromq.config import BrokerConfig, Settings, StoreConfig
+from pyromq.domain.retention import used_percent
 from pyromq.observe.counters import PUT_TIME_LABELS, BrokerCounters
 from pyromq.store.engine import Engine
 from pyromq.units import HOUR_MS, KIB, MINUTE_MS, SECOND_MS
@@ -40,7 +41,7 @@ _NO_TRANSIENT_STORE: Final = 2_147_483_647
 
 
 class DiskSpace(NamedTuple):
-    """Room of the file system the store is on, in bytes."""
+    """Room of the file system the store is on, in bytes, for who may not use its last reserve."""
 
     total: int
     free: int
@@ -179,7 +180,7 @@ class RuntimeInfo:
         space = self._disk_space_of(root)
         if space is None:
             return {"commitLogDiskRatio": "-1", "consumeQueueDiskRatio": "-1"}
-        ratio = str(1 - space.free / space.total if space.total else 0.0)
+        ratio = str(used_percent(space.total - space.free, space.free) / 100)
         return {
             "commitLogDiskRatio": ratio,
             f"commitLogDiskRatio_{root / 'commitlog'}": ratio,

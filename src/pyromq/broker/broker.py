@@ -47,8 +47,10 @@ from pyromq.broker.stats import Stats
 from pyromq.broker.store_turn import StoreTurn
 from pyromq.broker.subscriptions import Subscriptions
 from pyromq.broker.topics import Topics, TopicsChanged, UntilAnnounced
+from pyromq.broker.upkeep import Upkeep
 from pyromq.clock import Clock
 from pyromq.config import BrokerConfig, Settings, StoreConfig
+from pyromq.config.remote import BROKER_KEYS, RemoteConfiguration, unkept
 from pyromq.domain.unique_key import UniqueKeys
 from pyromq.observe.counters import SAMPLE_INTERVAL_MS, BrokerCounters
 from pyromq.store.engine import Engine
@@ -85,8 +87,10 @@ class Broker:
         random_below: RandomBelow = random.randrange,
         unique_keys: UniqueKeys | None = None,
         disk_space_of: DiskSpaceOf | None = None,
+        configuration: RemoteConfiguration | None = None,
     ) -> None:
-        """`store_host` is the same as the engine's: 4 or 16 address bytes and a 4-byte port."""
+        """`store_host` is the same as the engine's: 4 or 16 address bytes and a 4-byte port.
+        Without `configuration` what operators change of both settings is not kept."""
         zone = datetime.now().astimezone().tzinfo
         assert zone is not None
         address = store_host[:-4]
@@ -234,6 +238,14 @@ class Broker:
             space_of,
             self._delays.progress,
         )
+        self._upkeep = Upkeep(
+            engine,
+            self._topics,
+            self._groups,
+            settings,
+            store_settings,
+            configuration or unkept([settings, store_settings], BROKER_KEYS, clock.now_ms),
+        )
         self._store_settings = store_settings
         self._commit_alarm = Alarm(clock, self._expire_commits)
         """Rings when somebody has waited for the disk as long as he may."""
@@ -313,6 +325,14 @@ class Broker:
         self.runtime_info = self._runtime_info.table
         self.remove_expired_files = self._retention.remove_expired
         self.clean_queue_files = self._retention.clean_queues
+        self.configuration = self._upkeep.configuration
+        self.update_configuration = self._upkeep.update_configuration
+        self.clean_unused_topics = self._upkeep.clean_unused_topics
+        self.set_consume_mode = self._upkeep.set_consume_mode
+        self.log_end = self._upkeep.log_end
+        self.put_cold_read_limit = self._upkeep.put_cold_read_limit
+        self.delete_cold_read_limit = self._upkeep.delete_cold_read_limit
+        self.cold_read_limits = self._upkeep.cold_read_limits
 
         # Told by the name servers.
         self.take_order_topics = self._topics.take_order_topics
@@ -494,7 +514,7 @@ def _disk_space(root: Path) -> DiskSpace | None:
         usage = disk_usage(root)
     except OSError:
         return None  # the directory does not exist: a store in memory
-    return DiskSpace(total=usage.total, free=usage.free)
+    return DiskSpace(total=usage.used + usage.free, free=usage.free)
 
 
 __all__ = ["Broker"]

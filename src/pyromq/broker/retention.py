@@ -61,6 +61,7 @@ class Retention:
         self._disk_space_of = disk_space_of
         self.alarm = Alarm(clock, self._step)
         self.alarm.set(clock.monotonic_ms() + FIRST_ROUND_MS)
+        store_settings.on_change(self._settings_changed)
         self.removed_count = 0
         """Segments removed since the start."""
         self._requested = 0
@@ -80,6 +81,14 @@ class Retention:
         """Code 306: queue and index files without records go now. A queue keeps its last file, and
         with it its end; Apache's server drops the queue, which gives its offsets out again."""
         self._engine.remove_derived(self._settings.current.delete_consume_queue_files_interval_ms)
+
+    def _settings_changed(self, old: StoreConfig, new: StoreConfig) -> None:
+        """A shorter interval does not wait for the end of a longer one."""
+        due_ms = self._clock.monotonic_ms() + new.clean_resource_interval_ms
+        is_shorter = new.clean_resource_interval_ms < old.clean_resource_interval_ms
+        if is_shorter and self._round is None and self._next_round_ms > due_ms:
+            self._next_round_ms = due_ms
+            self.alarm.set(due_ms)
 
     def _step(self) -> None:
         settings = self._settings.current

@@ -204,6 +204,18 @@ class Topics:
             if config is not None and not config.order:
                 self._replace(msgspec.structs.replace(config, order=True))
 
+    async def announce_all(self) -> None:
+        """What the broker allows has changed, and with it what each topic does: name servers take
+        that only with a new version of the topics. Returns when they have heard."""
+        if self.table:
+            # The only change that makes a version is one of a topic: to what it is.
+            sequence = self._journal.change(
+                self._metadata.put_topic, next(iter(self.table.values()))
+            )
+            self._on_changed(list(self.table))
+            await self._journal.kept(sequence)
+        await self._until_announced()
+
     async def put(self, config: TopicConfig) -> None:
         """Creates or changes a topic. The attributes are changes: their keys carry `+` or `-`."""
         await self.put_all([config])

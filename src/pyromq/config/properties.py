@@ -7,7 +7,7 @@ in another encoding must name the same directory here and there. Blanks behind a
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Final, NamedTuple
 
 from pyromq.errors import ConfigInvalid
@@ -18,6 +18,8 @@ FILE_SIZE_MAX: Final = MIB
 _BLANKS: Final = " \t\f"
 _ESCAPES: Final = {"t": "\t", "n": "\n", "r": "\r", "f": "\f"}
 _LINE_END: Final = re.compile("\r\n|\r|\n")
+_ESCAPED: Final = {"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r", "\f": "\\f"}
+_KEY_ESCAPED: Final = {**_ESCAPED, **{sign: "\\" + sign for sign in "=:# !"}}
 _HEX4: Final = re.compile("[0-9a-fA-F]{4}")
 
 
@@ -34,17 +36,63 @@ def parse_properties(data: bytes, file_name: str) -> list[Entry]:
     if len(data) > FILE_SIZE_MAX:
         raise ConfigInvalid(f"{file_name} has {len(data)} bytes; at most {FILE_SIZE_MAX} are read")
     entries = []
-    for number, line in _logical_lines(data.decode("latin-1")):
+    for number, _, line in _logical_lines(data.decode("latin-1")):
         key, value = _split(line)
         where = f"{file_name}:{number}"
         entries.append(Entry(_unescape(key, where), _unescape(value, where), number))
     return entries
 
 
-def _logical_lines(text: str) -> Iterator[tuple[int, str]]:
-    """Lines with their number, joined where a backslash ends one, without comments and blanks."""
+def with_values(data: bytes, values: Mapping[str, str], file_name: str) -> bytes:
+    """The same file with these values: each in the line of its key, or at the end if it has none.
+
+    Comments and all other lines stay as they are. Of a key that stands several times the last line
+    is kept, as it is the one that counts. Raises ConfigInvalid for a file that cannot be read.
+    """
+    text = data.decode("latin-1")
+    last = {entry.key: entry.line for entry in parse_properties(data, file_name)}
+    lines = [*_natural_lines(text)]
+    if lines and not lines[-1].endswith(("\n", "\r")):
+        lines[-1] += "\n"
+    for begin, end, line in list(_logical_lines(text)):
+        key = _unescape(_split(line)[0], file_name)
+        if key in values:
+            lines[begin - 1 : end] = [""] * (end - begin + 1)
+            if begin == last[key]:
+                lines[begin - 1] = line_of(key, values[key])
+    lines += [line_of(key, value) for key, value in values.items() if key not in last]
+    return "".join(lines).encode("latin-1")
+
+
+def line_of(key: str, value: str) -> str:
+    """One line that `parse_properties` reads as this key and value."""
+    return f"{_escape(key, _KEY_ESCAPED)}={_escape(value, _ESCAPED)}\n"
+
+
+def _escape(text: str, escapes: Mapping[str, str]) -> str:
+    joined = "".join(escapes.get(sign, sign) for sign in text)
+    if joined.startswith(" "):
+        joined = "\\" + joined
+    units = joined.encode("utf-16-be", "surrogatepass")
+    codes = [int.from_bytes(units[at : at + 2]) for at in range(0, len(units), 2)]
+    return "".join(chr(code) if 0x20 <= code < 0x7F else f"\\u{code:04X}" for code in codes)
+
+
+def _natural_lines(text: str) -> Iterator[str]:
+    """Lines with what ends them; together they are the text."""
+    begin = 0
+    for match in _LINE_END.finditer(text):
+        yield text[begin : match.end()]
+        begin = match.end()
+    if begin < len(text):
+        yield text[begin:]
+
+
+def _logical_lines(text: str) -> Iterator[tuple[int, int, str]]:
+    """Lines with the numbers of their first and last natural line, joined where a backslash ends
+    one, without comments and blanks."""
     joined = ""
-    begun_at = 1
+    begun_at = number = 1
     for number, natural in enumerate(_LINE_END.split(text), start=1):
         line = natural.lstrip(_BLANKS)
         if not joined:
@@ -55,10 +103,10 @@ def _logical_lines(text: str) -> Iterator[tuple[int, str]]:
         is_continued = trailing % 2 == 1
         joined += line[:-1] if is_continued else line
         if not is_continued:
-            yield begun_at, joined
+            yield begun_at, number, joined
             joined = ""
     if joined:
-        yield begun_at, joined
+        yield begun_at, number, joined
 
 
 def _split(line: str) -> tuple[str, str]:
@@ -99,4 +147,4 @@ def _unescape(text: str, where: str) -> str:
     return joined.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 
-__all__ = ["FILE_SIZE_MAX", "Entry", "parse_properties"]
+__all__ = ["FILE_SIZE_MAX", "Entry", "line_of", "parse_properties", "with_values"]

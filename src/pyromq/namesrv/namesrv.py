@@ -8,6 +8,7 @@ brokers repeat them. What was put into the KV configuration is journaled.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final, Protocol
@@ -16,6 +17,7 @@ import msgspec
 
 from pyromq.clock import Clock
 from pyromq.config import NamesrvConfig, Settings
+from pyromq.config.remote import NAMESRV_KEYS, RemoteConfiguration, unkept
 from pyromq.domain.route import BrokerMemberGroup, ClusterInfo, QueueData, TopicRoute
 from pyromq.domain.version import DataVersion
 from pyromq.errors import QueryNotFound, RequestFailed, ServiceUnavailable, TopicNotFound
@@ -59,8 +61,12 @@ class NameServer:
         *,
         request_end: Callable[[], None],
         peers: BrokerPeers | None = None,
+        configuration: RemoteConfiguration | None = None,
     ) -> None:
+        """`configuration`: how `config` is read and changed by operators; if none is given, changes
+        end with the process."""
         self._config = config
+        self._configuration = configuration or unkept([config], NAMESRV_KEYS, clock.now_ms)
         self._clock = clock
         self._peers = peers
         self._routes = RouteTable(config)
@@ -249,6 +255,18 @@ class NameServer:
             raise QueryNotFound(f"No config item, Namespace: {namespace}")
         return table
 
+    # Its own configuration.
+
+    def configuration(self) -> Mapping[str, str]:
+        """Code 319: every property with its value."""
+        return self._configuration.texts()
+
+    async def update_configuration(self, values: Mapping[str, str]) -> None:
+        """Code 318: all of these properties, or none."""
+        await self._configuration.update(values)
+        if values:
+            _log.info("configuration changed: %s", dict(values))
+
     # Within.
 
     def _is_settled(self) -> bool:
@@ -267,9 +285,18 @@ class NameServer:
                 self._peers.notify_min_broker_id_changed(broker_addr, change)
 
     async def _scan_forever(self) -> None:
-        while True:
-            await asyncio.sleep(self._config.current.scan_not_active_broker_interval_ms / SECOND_MS)
-            self.expire_brokers()
+        changed = asyncio.Event()
+        stop_listening = self._config.on_change(lambda _old, _new: changed.set())
+        try:
+            while True:
+                changed.clear()
+                interval_ms = self._config.current.scan_not_active_broker_interval_ms
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(interval_ms / SECOND_MS):
+                        await changed.wait()
+                self.expire_brokers()
+        finally:
+            stop_listening()
 
 
 __all__ = ["FAQ_LINE", "BrokerPeers", "NameServer", "Registered"]

@@ -245,3 +245,21 @@ def test_without_a_reserve_nothing_is_refused() -> None:
     hand = hand_with(volume, disk_reserve_bytes=0)
     hand.advance(LOOK_INTERVAL_MS)
     hand.send()
+
+
+def test_a_shorter_interval_does_not_wait_for_the_end_of_a_longer_one() -> None:
+    hand = hand_with(Volume(), clean_resource_interval_ms=HOUR_MS, file_reserved_time_hours=0)
+    fill(hand, 3)
+    to_hour(hand, 6)  # the first look is done
+    hand.advance(1)
+    assert segments_gone(hand) == 0
+    update = hand.ask(
+        hand.broker.update_configuration(
+            {"cleanResourceInterval": "1000", "deleteWhen": "00;01;02;03;04;05;06;07"}
+        )
+    )
+    assert update.error is None
+    hand.advance(1_000)
+    for _ in range(4):
+        hand.advance(PAUSE_MS)
+    assert segments_gone(hand) == 3

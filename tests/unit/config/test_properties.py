@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pyromq.config.properties import FILE_SIZE_MAX, parse_properties
+from pyromq.config.properties import FILE_SIZE_MAX, parse_properties, with_values
 from pyromq.errors import ConfigInvalid
 
 # The bytes, and what `new Properties().load(…)` made of them. One difference is meant: a file whose
@@ -88,3 +88,38 @@ def test_any_bytes_are_read_or_refused(data: bytes) -> None:
         return
     line_count = len(re.split(b"\r\n|\r|\n", data))
     assert all(1 <= entry.line <= line_count for entry in entries)
+
+
+def read(data: bytes) -> dict[str, str]:
+    return {entry.key: entry.value for entry in parse_properties(data, "f")}
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        (b"", b"b=9\n"),
+        (b"a=1", b"a=1\nb=9\n"),
+        (b"# why\na = 1\r\n b : 2\n\nc=3\n", b"# why\na = 1\r\nb=9\n\nc=3\n"),
+        (b"b=1\na=1\nb=2\n", b"a=1\nb=9\n"),
+        (b"b=1\\\n  2\\\n  3\na=1\n", b"b=9\na=1\n"),
+        (b"b=1\\\n  2", b"b=9\n"),
+        (b"#b=1\n\\u0062=1\n", b"#b=1\nb=9\n"),
+        (b"a=\xe9\x85\x0b1\nb=2\n", b"a=\xe9\x85\x0b1\nb=9\n"),
+    ],
+)
+def test_a_value_is_written_into_the_line_of_its_key(data: bytes, expected: bytes) -> None:
+    assert with_values(data, {"b": "9"}, "f") == expected
+
+
+_TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
+
+
+@given(
+    st.lists(st.sampled_from([line for line, _ in JAVA if not line.endswith(b"\\")]), max_size=4),
+    st.dictionaries(_TEXTS, _TEXTS, max_size=3),
+)
+def test_what_is_written_into_a_file_is_read_and_nothing_else_changes(
+    pieces: list[bytes], values: dict[str, str]
+) -> None:
+    data = b"\n".join(pieces)
+    assert read(with_values(data, values, "f")) == {**read(data), **values}

@@ -228,6 +228,22 @@ async def test_silent_brokers_are_found_while_the_server_runs() -> None:
     await hand.server.stop()
 
 
+async def test_a_shorter_search_interval_does_not_wait_for_the_end_of_a_longer_one() -> None:
+    hand = NameServerInHand(
+        scan_not_active_broker_interval_ms=86_400_000, notify_min_broker_id_changed=True
+    )
+    hand.register("t", "u", enable_acting_master=True, heartbeat_timeout_ms=1_000)
+    hand.register("t", "u", broker_id=1, enable_acting_master=True)
+    hand.server.start()
+    await asyncio.sleep(0)  # it waits for a day
+    hand.clock.advance(1_001)
+    await hand.server.update_configuration({"scanNotActiveBrokerInterval": "10"})
+    await asyncio.wait_for(hand.peers.has_told.wait(), 5)
+    assert hand.server.broker_count == 1
+    await hand.server.stop()
+    hand.set(enable_topic_list=False)  # nobody listens any more
+
+
 # Topics.
 
 

@@ -12,6 +12,7 @@ from pyromq.api import AdminApi, Caller
 from pyromq.codes import RequestCode
 from pyromq.domain.attributes import parse_attribute_changes
 from pyromq.domain.topic import TopicConfig
+from pyromq.frontends.remoting.lists import listed, part
 from pyromq.frontends.remoting.table import DONE, Answer, PlainVerb, WaitingVerb
 from pyromq.wire.remoting.bodies.groups import (
     GroupTable,
@@ -31,10 +32,12 @@ from pyromq.wire.remoting.bodies.topics import (
 from pyromq.wire.remoting.frame import Command
 from pyromq.wire.remoting.headers import decode_header
 from pyromq.wire.remoting.headers.groups import (
+    AllGroupConfigHeader,
     DeleteGroupHeader,
     GroupConfigHeader,
 )
 from pyromq.wire.remoting.headers.topics import (
+    AllTopicConfigHeader,
     CreateTopicHeader,
     DeleteTopicHeader,
     TopicConfigHeader,
@@ -102,12 +105,19 @@ class AdminRows:
         await self._broker.put_topics(decode_topic_config_list(command.body))
         return _TOPIC_DONE
 
-    def topics(self, caller: Caller, header: object, command: Command) -> Answer:
-        """All of them in one answer, also to a client that would take them in parts."""
-        del caller, header, command
+    def topics(self, caller: Caller, header: AllTopicConfigHeader, command: Command) -> Answer:
+        """All of them, or the part that is asked for."""
+        del caller, command
         version, table = self._broker.topics()
-        body = encode_topic_table(TopicTable(topic_config_table=dict(table), data_version=version))
-        return Answer({"totalTopicNum": str(len(table))}, body)
+        wanted = part(
+            table,
+            version,
+            begin=header.topic_seq,
+            count_max=header.max_topic_num,
+            version_text=header.data_version,
+        )
+        body = encode_topic_table(TopicTable(topic_config_table=wanted, data_version=version))
+        return listed(body, {"totalTopicNum": str(len(table))})
 
     def topic(self, caller: Caller, header: TopicConfigHeader, command: Command) -> Answer:
         del caller, command
@@ -137,13 +147,19 @@ class AdminRows:
         await self._broker.put_groups(decode_group_config_list(command.body))
         return DONE
 
-    def groups(self, caller: Caller, header: object, command: Command) -> Answer:
-        del caller, header, command
+    def groups(self, caller: Caller, header: AllGroupConfigHeader, command: Command) -> Answer:
+        """All of them, or the part that is asked for."""
+        del caller, command
         version, table = self._broker.groups()
-        body = encode_group_table(
-            GroupTable(subscription_group_table=dict(table), data_version=version)
+        wanted = part(
+            table,
+            version,
+            begin=header.group_seq,
+            count_max=header.max_group_num,
+            version_text=header.data_version,
         )
-        return Answer({"totalGroupNum": str(len(table))}, body)
+        body = encode_group_table(GroupTable(subscription_group_table=wanted, data_version=version))
+        return listed(body, {"totalGroupNum": str(len(table))})
 
     def group(self, caller: Caller, header: GroupConfigHeader, command: Command) -> Answer:
         del caller, command

@@ -14,6 +14,8 @@ from pyromq.frontends.remoting.replies import ReplyRows
 from pyromq.frontends.remoting.resets import ResetRows
 from pyromq.frontends.remoting.retries import RetryRows
 from pyromq.frontends.remoting.table import Table, table_of
+from pyromq.frontends.remoting.unsupported import unsupported_rows
+from pyromq.frontends.remoting.upkeep import UpkeepRows
 
 
 def broker_table(broker: BrokerApi) -> Table:
@@ -30,6 +32,8 @@ def broker_table(broker: BrokerApi) -> Table:
             *RetryRows(broker).rows(),
             *RelayRows(broker).rows(),
             *AdminRows(broker).rows(),
+            *UpkeepRows(broker).rows(),
+            *unsupported_rows(),
         ]
     )
 

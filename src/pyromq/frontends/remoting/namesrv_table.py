@@ -13,6 +13,8 @@ from pyromq.codes import VERSION_4_9_4, RequestCode
 from pyromq.domain.route import BrokerMemberGroup, ClusterInfo, QueueData, TopicRoute
 from pyromq.domain.version import DataVersion
 from pyromq.errors import RequestFailed
+from pyromq.frontends.remoting.changes import changed_properties
+from pyromq.frontends.remoting.lists import listed
 from pyromq.frontends.remoting.table import (
     DONE,
     Answer,
@@ -21,7 +23,9 @@ from pyromq.frontends.remoting.table import (
     WaitingVerb,
     table_of,
 )
+from pyromq.frontends.remoting.unsupported import unsupported_rows
 from pyromq.namesrv.brokers import Registration
+from pyromq.wire.remoting.bodies.admin import encode_properties
 from pyromq.wire.remoting.bodies.registration import (
     RegisterBrokerBody,
     body_crc32,
@@ -130,6 +134,10 @@ class NameServerApi(Protocol):
     def kv(self, namespace: str, key: str) -> str: ...
 
     def kv_list(self, namespace: str) -> Mapping[str, str]: ...
+
+    def configuration(self) -> Mapping[str, str]: ...
+
+    async def update_configuration(self, values: Mapping[str, str]) -> None: ...
 
 
 class BrokerRows:
@@ -257,6 +265,8 @@ class RouteRows:
             (RequestCode.GET_KV_CONFIG, self.kv),
             (RequestCode.DELETE_KV_CONFIG, self.delete_kv),
             (RequestCode.GET_KVLIST_BY_NAMESPACE, self.kv_list),
+            (RequestCode.UPDATE_NAMESRV_CONFIG, self.update_configuration),
+            (RequestCode.GET_NAMESRV_CONFIG, self.configuration),
         ]
 
     def route(self, caller: Caller, header: RouteInfoHeader, command: Command) -> Answer:
@@ -326,6 +336,15 @@ class RouteRows:
         del caller, command
         return Answer(body=encode_kv_table(dict(self._namesrv.kv_list(header.namespace))))
 
+    async def update_configuration(self, caller: Caller, header: None, command: Command) -> Answer:
+        del caller, header
+        await self._namesrv.update_configuration(changed_properties(command.body))
+        return DONE
+
+    def configuration(self, caller: Caller, header: None, command: Command) -> Answer:
+        del caller, header, command
+        return Answer(body=encode_properties(self._namesrv.configuration()))
+
 
 def _registered_body(header: RegisterBrokerHeader, command: Command) -> RegisterBrokerBody:
     if command.version < _VERSION_3_0_11:
@@ -340,12 +359,12 @@ def _registered_body(header: RegisterBrokerHeader, command: Command) -> Register
 
 
 def _topics(names: list[str], broker_addr: str | None = None) -> Answer:
-    return Answer(body=encode_topic_list(TopicList(topic_list=names, broker_addr=broker_addr)))
+    return listed(encode_topic_list(TopicList(topic_list=names, broker_addr=broker_addr)))
 
 
 def namesrv_table(namesrv: NameServerApi) -> Table:
     """The rows, bound to one name server."""
-    return table_of([*BrokerRows(namesrv).rows(), *RouteRows(namesrv).rows()])
+    return table_of([*BrokerRows(namesrv).rows(), *RouteRows(namesrv).rows(), *unsupported_rows()])
 
 
 __all__ = ["BrokerRows", "NameServerApi", "Registered", "RouteRows", "namesrv_table"]

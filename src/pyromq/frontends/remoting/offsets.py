@@ -9,6 +9,7 @@ from typing import Final
 
 from pyromq.api import Caller, OffsetsApi
 from pyromq.codes import RequestCode
+from pyromq.frontends.remoting.lists import listed
 from pyromq.frontends.remoting.table import DONE, Answer, PlainVerb, WaitingVerb
 from pyromq.units import QueueOffset
 from pyromq.wire.remoting.frame import Command
@@ -99,7 +100,7 @@ class OffsetRows:
 
     def all_consumer_offsets(self, caller: Caller, header: None, command: Command) -> Answer:
         del caller, header, command
-        return Answer(body=self._broker.all_consumer_offsets())
+        return listed(self._broker.all_consumer_offsets())
 
     def all_delay_offsets(self, caller: Caller, header: None, command: Command) -> Answer:
         del caller, header, command

@@ -12,6 +12,7 @@ from pyromq.api import Caller, GroupProgress, ProgressApi, StatsReading
 from pyromq.codes import RequestCode
 from pyromq.domain.route import MessageQueue
 from pyromq.domain.subscription import tag_hash
+from pyromq.frontends.remoting.lists import listed
 from pyromq.frontends.remoting.table import DONE, Answer, PlainVerb, WaitingVerb
 from pyromq.units import QueueOffset
 from pyromq.wire.record import decode_record, parse_properties
@@ -115,8 +116,8 @@ class ProgressRows:
     ) -> Answer:
         del caller, command
         progress = self._broker.all_consume_stats(is_order_only=header.is_order)
-        return Answer(
-            body=encode_consume_stats_list(
+        return listed(
+            encode_consume_stats_list(
                 ConsumeStatsList(
                     consume_stats_list=[
                         {group: [self._consume_stats(part) for part in parts]}

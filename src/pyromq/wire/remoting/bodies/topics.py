@@ -7,6 +7,8 @@ TopicConfigAndMappingSerializeWrapper}, …protocol.admin.{TopicStatsTable,Topic
 
 from __future__ import annotations
 
+from typing import Final
+
 import msgspec
 from msgspec import Struct, field
 
@@ -16,6 +18,9 @@ from pyromq.domain.version import DataVersion
 from pyromq.errors import RequestFailed
 from pyromq.wire import dialect
 from pyromq.wire.remoting.bodies.form import decode_answer, decode_body
+
+_encoder: Final = msgspec.json.Encoder(order="sorted")
+_NO_TOPICS: Final = b'"topicConfigTable":{}'
 
 
 class TopicTable(Struct, frozen=True, rename="camel", kw_only=True):
@@ -69,7 +74,21 @@ class _TopicConfigAndMapping(Struct, frozen=True, rename="camel"):
 
 
 def encode_topic_table(table: TopicTable) -> bytes:
-    return dialect.encode(table)
+    """As `dialect.encode`, but each topic by the fast encoder: there may be 100,000."""
+    rest = dialect.encode(msgspec.structs.replace(table, topic_config_table={}))
+    before, place, after = rest.partition(_NO_TOPICS)
+    assert place, "a table has its topics"
+    topics = b",".join(
+        _encoder.encode(name) + b":" + _encode_config(config)
+        for name, config in table.topic_config_table.items()
+    )
+    return b"".join((before, _NO_TOPICS[:-1], topics, b"}", after))
+
+
+def _encode_config(config: TopicConfig) -> bytes:
+    """No member of a topic can be nothing, so all that the dialect does is to sort them; but not
+    the attributes."""
+    return _encoder.encode(config) if len(config.attributes) <= 1 else dialect.encode(config)
 
 
 def decode_topic_table(body: bytes) -> TopicTable:

@@ -9,6 +9,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pyromq.domain.group import ConsumerData, GroupConfig, Subscription
 from pyromq.domain.route import (
@@ -23,6 +25,7 @@ from pyromq.domain.route import (
 from pyromq.domain.topic import TopicConfig
 from pyromq.domain.version import DataVersion
 from pyromq.errors import RequestFailed
+from pyromq.wire import dialect
 from pyromq.wire.remoting.bodies import admin, clients, groups, registration, routes, topics
 from pyromq.wire.remoting.bodies.clients import Connection, ConsumerConnections
 from pyromq.wire.remoting.bodies.groups import GroupTable, OffsetTable
@@ -443,3 +446,28 @@ def test_a_body_of_zeros_is_refused_before_it_is_inflated(monkeypatch: pytest.Mo
 
 def test_the_crc_has_no_highest_bit() -> None:
     assert registration.body_crc32(b"Hello") == zlib.crc32(b"Hello") & 0x7FFFFFFF == 2010220930
+
+
+@given(
+    st.dictionaries(
+        st.text(st.characters(exclude_categories=["Cs"]), max_size=6),
+        st.builds(
+            TopicConfig,
+            topic_name=st.text(st.characters(exclude_categories=["Cs"]), max_size=6),
+            read_queue_nums=st.integers(-(2**31), 2**31 - 1),
+            order=st.booleans(),
+            attributes=st.dictionaries(st.sampled_from("bca"), st.text('xé"\\', max_size=2)),
+        ),
+        max_size=4,
+    ),
+    st.booleans(),
+)
+def test_a_table_of_topics_has_the_same_text_by_either_encoder(
+    configs: dict[str, TopicConfig], has_mapping: bool
+) -> None:
+    table = TopicTable(
+        topic_config_table=configs,
+        data_version=VERSION,
+        topic_queue_mapping_info_map={"t": TopicQueueMapping()} if has_mapping else {},
+    )
+    assert topics.encode_topic_table(table) == dialect.encode(table)

@@ -66,6 +66,7 @@ public final class Main {
         Map.entry("flow-sent", Flow::sent),
         Map.entry("release", Ledger::release),
         Map.entry("admin", Admin::run),
+        Map.entry("monitor", Monitoring::round),
         Map.entry("mqadmin", Mqadmin::run)));
 
     private static boolean hasFailed;

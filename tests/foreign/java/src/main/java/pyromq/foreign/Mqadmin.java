@@ -18,11 +18,19 @@ final class Mqadmin {
     private Mqadmin() {
     }
 
-    /** The words are mqadmin's own; its -n option is added from --namesrv. */
+    /**
+     * The words are mqadmin's own; its -n option is added from --namesrv. A command that never ends is interrupted when
+     * it has printed {@code --lines} lines, as an operator would by Ctrl-C. {@code --run help} lists all commands.
+     */
     static void run(Options options) throws Exception {
-        List<String> words = new ArrayList<>(List.of(options.text("run").split(" ")));
-        words.add("-n");
-        words.add(options.text("namesrv"));
+        String run = options.text("run");
+        List<String> words = new ArrayList<>();
+        if (!run.equals("help")) {
+            words.addAll(List.of(run.split(" ")));
+            words.add("-n");
+            words.add(options.text("namesrv"));
+        }
+        int lines = options.number("lines", 0);
         forgetCommands();
         PrintStream outBefore = System.out;
         PrintStream errorsBefore = System.err;
@@ -36,12 +44,15 @@ final class Mqadmin {
             while (command.isAlive()) {
                 command.join(LOOK_MS);
                 hurryShutdown(command);
+                if (lines > 0 && out.toString(StandardCharsets.UTF_8).lines().count() >= lines) {
+                    command.interrupt();
+                }
             }
         } finally {
             System.setOut(outBefore);
             System.setErr(errorsBefore);
         }
-        Main.print("command", words.get(0), "text", out.toString(StandardCharsets.UTF_8),
+        Main.print("command", run, "text", out.toString(StandardCharsets.UTF_8),
             "errors", errors.toString(StandardCharsets.UTF_8));
     }
 

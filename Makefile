@@ -82,11 +82,11 @@ device-error: ## ERRORS= sectors that a device refuses under ext4, a restart, a 
 	@$(UV) sync --quiet
 	@PYROMQ_DEVICE_ERRORS=$(or $(ERRORS),20) $(PY) -m pytest -q -rA tests/crash/test_device_error.py
 
-bench: ## the native load generator against our broker; ARGS="--servers pyromq,apache" for both sides
+bench: ## ours and Apache's server under the same loads, a page in bench/results (25 minutes; ARGS="--works pipelined,single")
 	@tools/setup.sh run
 	@$(UV) sync --quiet
 	@cd bench/load && cargo build --release --quiet
-	@$(PY) -m bench.measure --label local $(ARGS)
+	@$(PY) -m bench.measure $(ARGS)
 
 damage: ROUNDS ?= 5000
 damage: SEED ?= $(shell date +%s)

@@ -1,4 +1,4 @@
-"""The command line of `python -m bench.measure`."""
+"""The command line of `python -m bench.measure` (`make bench ARGS="…"`)."""
 
 from __future__ import annotations
 
@@ -8,80 +8,77 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from bench.loads import NEW_DATA_MAX, SCENARIOS, STORED_EXTRA, WARM_UP_DATA_MAX
 from bench.servers import SERVERS
+from bench.works import WORKS
 
-PARTS = ("load", "ready", "memory", "restart")
-HEADERS = ("json", "binary")
-BOUNDS = {"restart_log_mib": 2048, "body": 65_536, "rounds": 20, "starts": 100}
+BOUNDS = {
+    "rounds": (1, 20),
+    "run": (0.2, 60),
+    "warm_up": (0, 120),
+    "seconds": (10, 36_000),
+    "starts": (1, 100),
+    "restart_log_mib": (8, 2048),
+    "topics": (1, 10_000),
+    "java_run": (1, 120),
+    "touch_gib": (0, 64),
+}
 
 
 @dataclass(frozen=True)
 class Options:
     label: str
     servers: tuple[str, ...]
-    parts: tuple[str, ...]
-    scenarios: tuple[str, ...]
-    headers: tuple[str, ...]
+    works: tuple[str, ...]
     settings: tuple[str, ...]
     rounds: int
-    seconds: float
+    run: float
     warm_up: float
+    seconds: float
     starts: int
-    settle: float
-    body: int
     restart_log_mib: int
-    is_ephemeral: bool
-    has_ceiling: bool
-
-    def messages_max(self) -> int:
-        """Messages of one sending run, so that all runs together stay under the bound."""
-        storing = sum(SCENARIOS[name].stores for name in self.scenarios) * len(self.headers)
-        runs = (self.rounds + 1) * max(storing, 1) * len(self.servers)
-        left = NEW_DATA_MAX - WARM_UP_DATA_MAX * len(self.servers)
-        return max(left // runs // (self.body + STORED_EXTRA), 32)
+    topics: int
+    java_run: float
+    touch_gib: int
 
 
 def parse(arguments: Sequence[str]) -> Options:
     parser = _parser()
     chosen = parser.parse_args(arguments)
-    if not re.fullmatch(r"[a-z0-9][a-z0-9-]*", chosen.label):
+    if chosen.label and not re.fullmatch(r"[a-z0-9][a-z0-9-]*", chosen.label):
         parser.error(f"--label {chosen.label}: a-z, 0-9 and dash are expected")
     if any("=" not in setting for setting in chosen.settings):
         parser.error("--set: KEY=VALUE is expected")
-    for option, most in BOUNDS.items():
-        if not 1 <= getattr(chosen, option) <= most:
-            parser.error(f"--{option.replace('_', '-')}: 1 to {most} is expected")
-    if not any(setting.startswith("flushDiskType=") for setting in chosen.settings):
-        chosen.settings.append("flushDiskType=ASYNC_FLUSH")
+    for option, (least, most) in BOUNDS.items():
+        if not least <= getattr(chosen, option) <= most:
+            parser.error(f"--{option.replace('_', '-')}: {least} to {most} is expected")
     chosen.settings = tuple(chosen.settings)
-    if chosen.is_ephemeral:
-        chosen.parts = tuple(part for part in chosen.parts if part != "restart")
     names = [field.name for field in dataclasses.fields(Options)]
     return Options(**{name: getattr(chosen, name) for name in names})
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="bench.measure", description="Measures our server, and Apache's beside it."
+        prog="bench.measure",
+        description="Measures pyromq and Apache RocketMQ under the same loads.",
+        epilog="Works: " + "; ".join(f"{name}: {text}" for name, text in WORKS.items()),
     )
     add = parser.add_argument
-    add("--label", required=True, help="name of the result page (a-z, 0-9, dash)")
-    add("--servers", type=_words(SERVERS), default=("pyromq",))
-    add("--parts", type=_words(PARTS), default=PARTS)
-    add("--scenarios", type=_words(tuple(SCENARIOS)), default=tuple(SCENARIOS))
-    add("--headers", type=_words(HEADERS), default=("json",))
+    add("--works", type=_words(tuple(WORKS)), default=tuple(WORKS), metavar="NAME,…")
+    add("--servers", type=_words(SERVERS), default=SERVERS, metavar="NAME,…")
+    add("--seconds", type=float, default=1500.0,
+        help="total time: what would begin later is left out, and the page says so")  # fmt: skip
+    add("--rounds", type=int, default=3, help="counted runs of each row; medians are shown")
+    add("--run", type=float, default=2.0, help="longest time (s) of one run")
+    add("--warm-up", type=float, default=8.0, help="seconds of load before a server is measured")
     add("--set", dest="settings", action="append", default=[], metavar="KEY=VALUE",
-        help="property of all servers; flushDiskType=ASYNC_FLUSH unless set")  # fmt: skip
-    add("--rounds", type=int, default=3)
-    add("--seconds", type=float, default=5.0, help="longest time of one run")
-    add("--warm-up", type=float, default=10.0, help="seconds of load before the first round")
-    add("--starts", type=int, default=5, help="starts for the READY time")
-    add("--settle", type=float, default=2.0, help="seconds before memory is looked at")
-    add("--body", type=int, default=128, help="bytes")
-    add("--restart-log-mib", type=int, default=1024)
-    add("--ephemeral", dest="is_ephemeral", action="store_true", help="no restart part then")
-    add("--ceiling", dest="has_ceiling", action="store_true", help="measure the generator too")
+        help="property of all servers; a work sets flushDiskType itself")  # fmt: skip
+    add("--label", default="", help="name of the page instead of date, machine and commit")
+    add("--starts", type=int, default=5, help="starts of each server in `ready`")
+    add("--restart-log-mib", type=int, default=1024, help="log written before the kill -9")
+    add("--topics", type=int, default=10_000, help="the most topics in `topics`")
+    add("--java-run", type=float, default=8.0, help="seconds counted of each Java benchmark")
+    add("--touch-gib", type=int, default=8,
+        help="memory touched once before: a virtual machine gets it from its host")  # fmt: skip
     return parser
 
 

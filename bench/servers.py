@@ -6,6 +6,7 @@ Both get the same properties and keep their data below one directory that the ca
 from __future__ import annotations
 
 import importlib.metadata
+import re
 import shutil
 import subprocess
 import sys
@@ -28,7 +29,7 @@ DOORS_OFF = ("grpc", "http", "mqtt")
 
 # What Apache's own scripts choose in kind, in the size that a small machine bears.
 APACHE_JVM = ("-XX:TieredStopAtLevel=4", "-XX:-UseSerialGC", "-XX:+UseG1GC")
-APACHE_BROKER_JVM = (*APACHE_JVM, "-Xms512m", "-Xmx1g", "-XX:MaxDirectMemorySize=1g")
+APACHE_BROKER_JVM = (*APACHE_JVM, "-Xms2g", "-Xmx2g", "-XX:MaxDirectMemorySize=1g")
 
 
 class Server(Target, Protocol):
@@ -36,6 +37,13 @@ class Server(Target, Protocol):
 
     @property
     def version(self) -> str: ...
+
+    @property
+    def data(self) -> Path:
+        """Its store."""
+
+    @property
+    def namesrv(self) -> str: ...
 
     @property
     def pids(self) -> Mapping[str, int]:
@@ -68,28 +76,52 @@ def servers_named(
     return made
 
 
+def children(pid: int) -> list[int]:
+    """Processes that this one started and that still run."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = stat.read_text().rpartition(")")[2].split()
+        except FileNotFoundError:
+            continue
+        if fields[1] == str(pid):
+            found.append(int(stat.parent.name))
+    return sorted(found)
+
+
 class Pyromq:
     """`pyromq standalone` from the interpreter that runs this script."""
 
-    name = "pyromq"
-
-    def __init__(self, root: Path, settings: Sequence[str], *, is_ephemeral: bool) -> None:
+    def __init__(
+        self,
+        root: Path,
+        settings: Sequence[str],
+        *,
+        is_ephemeral: bool = False,
+        name: str = "pyromq",
+        brokers: int = 1,
+    ) -> None:
+        """`name`: on the page, and of its directory; several may run beside each other."""
+        self.name = name
+        self._brokers = brokers
         number = importlib.metadata.version("pyromq")
         self.version = f"pyromq {number} (native engine: {_native.build_profile()} build)"
         self._root = root
-        self._data = root / "pyromq"
+        self.data = root / re.sub(r"[^a-z]+", "-", name)
         self._settings = settings
         self._is_ephemeral = is_ephemeral
         self._process: ServerProcess | None = None
-        self.address = ""
-        self.namesrv = ""
+        self.address = self.namesrv = ""
+        self.addresses: Sequence[str] = ()
 
     def start(self) -> float:
         command = [sys.executable, "-m", "pyromq", "standalone"]
         if self._is_ephemeral:
             command.append("--ephemeral")
         else:
-            command += ["--data-dir", str(self._data), "--namesrv-port", "0", "--broker-port", "0"]
+            command += ["--data-dir", str(self.data), "--namesrv-port", "0", "--broker-port", "0"]
+        if self._brokers > 1:
+            command += ["--brokers", str(self._brokers)]
         for door in DOORS_OFF:
             command += [f"--{door}-port", "off"]
         for setting in self._settings:
@@ -101,8 +133,9 @@ class Pyromq:
         line = self._process.await_line("READY ", START_SECONDS)
         seconds = time.monotonic() - began
         doors = dict(word.split("=", 1) for word in line.split() if "=" in word)
-        self.address = doors["broker"]
         self.namesrv = doors["namesrv"]
+        self.addresses = [address for door, address in doors.items() if door.startswith("broker")]
+        self.address = self.addresses[0]
         return seconds
 
     @property
@@ -112,7 +145,10 @@ class Pyromq:
 
     @property
     def pids(self) -> Mapping[str, int]:
-        return {"one process": self.broker_pid}
+        if self._brokers == 1:
+            return {"one process": self.broker_pid}
+        brokers = {f"broker {n}": pid for n, pid in enumerate(children(self.broker_pid), 1)}
+        return {"supervisor and name server": self.broker_pid} | brokers
 
     def stop(self) -> None:
         if self._process is not None:
@@ -126,7 +162,8 @@ class Pyromq:
 
     def clear(self) -> None:
         self.kill()
-        for data in self._root.glob("pyromq*"):
+        shutil.rmtree(self.data, ignore_errors=True)
+        for data in self._root.glob("pyromq-*") if self._is_ephemeral else ():
             shutil.rmtree(data, ignore_errors=True)
 
 
@@ -141,9 +178,9 @@ class Apache:
         )
         self.version = (
             f"Apache RocketMQ {APACHE_VERSION} on {java.stdout.splitlines()[0]} (G1, both JIT"
-            " compilers, broker -Xms512m -Xmx1g, name server -Xms256m -Xmx512m, logs at WARN)"
+            " compilers, broker -Xms2g -Xmx2g, name server -Xms256m -Xmx512m, logs at WARN)"
         )
-        self._data = root / "apache"
+        self.data = root / "apache"
         # Apache's default, said because the measurement depends on it.
         properties = {"timerWheelEnable": "true"}
         properties |= dict(setting.split("=", 1) for setting in settings)
@@ -157,7 +194,7 @@ class Apache:
         began = time.monotonic()
         self._names = ApacheNamesrv(jvm=APACHE_JVM).start()
         self._broker = ApacheBroker(
-            self._data,
+            self.data,
             namesrv=self._names.address,
             port=self._port,
             properties=self._properties,
@@ -174,6 +211,11 @@ class Apache:
     def broker_pid(self) -> int:
         assert self._broker is not None
         return self._broker.pid
+
+    @property
+    def namesrv(self) -> str:
+        assert self._names is not None
+        return self._names.address
 
     @property
     def pids(self) -> Mapping[str, int]:
@@ -194,7 +236,7 @@ class Apache:
 
     def clear(self) -> None:
         self.kill()
-        shutil.rmtree(self._data, ignore_errors=True)
+        shutil.rmtree(self.data, ignore_errors=True)
 
 
 @dataclass(frozen=True)

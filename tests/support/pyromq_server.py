@@ -20,8 +20,8 @@ from tests.support.processes import ServerFailed, ServerProcess, child_environme
 START_SECONDS = 20.0
 STOP_SECONDS = 5.0
 
-_READY = re.compile(r"READY(?: \w+=\S+)+")
-_DOOR = re.compile(r" (\w+)=(\S+)")
+_READY = re.compile(r"READY(?: [\w-]+=\S+)+")
+_DOOR = re.compile(r" ([\w-]+)=(\S+)")
 
 
 class PyromqServer:

@@ -1,4 +1,4 @@
-"""The load generator counts and checks what it should, and the measuring script what that says.
+"""The load generator counts and checks what it should, and what runs it believes nothing else.
 
 Needs cargo to build bench/load (once, a few seconds); without it the first part is skipped.
 """
@@ -6,15 +6,12 @@ Needs cargo to build bench/load (once, a few seconds); without it the first part
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import json
 import os
-import platform
 import shutil
 import socket
 import struct
 import subprocess
-import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,9 +19,9 @@ from typing import Any
 
 import pytest
 
-from bench import loads, machine, report, servers
-from bench.options import Options, parse
-from tests.support.processes import ServerProcess
+from bench import loads, machine, servers
+from tests.support.processes import ServerProcess, ask
+from tests.support.pyromq_server import PyromqServer
 
 PER_QUEUE = 1000
 
@@ -62,6 +59,54 @@ def test_sends_are_counted_exactly(
     assert numbers["messages"] == 3200
     assert numbers["errors"] == {}
     assert numbers["latency_us"]["max"] >= numbers["latency_us"]["p50"] > 0
+
+
+def test_messages_by_the_clock_are_as_many_as_the_rate_says(
+    rmqload: Path, null_server: str
+) -> None:
+    options = ("--rate=200", "--count=40", "--connections=2", "--depth=4", "--seconds=20")
+    code, numbers, _ = run(rmqload, "send", null_server, *options, "--no-stored-check")
+    assert code == 0
+    assert (numbers["messages"], numbers["unsent"]) == (40, 0)
+    assert numbers["seconds"] >= 39 / 200, "they did not come at once"
+
+
+def test_many_topics_are_sent_to_in_turn(rmqload: Path) -> None:
+    with PyromqServer.ephemeral() as server:
+        options = ("--topics=3", "--queues=2", "--topic=Many", "--count=12", "--depth=5")
+        code, numbers, error = run(rmqload, "send", server.broker, *options)
+        assert (code, error) == (0, "")
+        assert numbers["confirmed"] == numbers["stored"] == 12
+        for topic in ("Many-00000", "Many-00001", "Many-00002"):
+            for queue in ("0", "1"):
+                answer = ask(server.broker, 30, {"topic": topic, "queueId": queue})
+                assert answer.fields["offset"] == "2", (topic, queue)
+
+
+def test_a_flow_brings_every_message_to_its_consumer(rmqload: Path) -> None:
+    with PyromqServer.ephemeral() as server:
+        options = ("--rate=500", "--seconds=1", "--warm-up=0.2", "--connections=2", "--depth=8")
+        code, numbers, error = run(rmqload, "flow", server.broker, *options, "--queues=3")
+    assert (code, error) == (0, "")
+    assert numbers["confirmed"] == numbers["received"] >= 100
+    assert numbers["end_to_end_us"]["max"] >= numbers["end_to_end_us"]["p50"] > 0
+
+
+@pytest.mark.parametrize("missing", ["--rate=5", "--seconds=1"])
+def test_a_flow_without_rate_or_end_is_refused(rmqload: Path, missing: str) -> None:
+    code, _, error = run(rmqload, "flow", "127.0.0.1:1", missing)
+    assert code == 2
+    assert "--rate and --seconds are needed" in error
+
+
+def test_the_bare_echo_has_quantiles(rmqload: Path) -> None:
+    done = subprocess.run(
+        [str(rmqload), "echo", "--seconds=0.05"],
+        capture_output=True, text=True, timeout=30, check=True,
+    )  # fmt: skip
+    numbers = json.loads(done.stdout)
+    assert numbers["ok"]
+    assert 0 < numbers["latency_us"]["p50"] <= numbers["latency_us"]["max"]
 
 
 def test_sends_that_were_not_stored_are_found(rmqload: Path, null_server: str) -> None:
@@ -148,79 +193,6 @@ def test_only_loopback_addresses_are_loaded(rmqload: Path, address: str) -> None
     assert address in error
 
 
-def options(**changes: Any) -> Options:
-    words = ["--label=unit", "--servers=pyromq,apache", "--headers=json,binary"]
-    parsed = parse(words)
-    return dataclasses.replace(parsed, **changes)
-
-
-@pytest.mark.parametrize("body", [16, 128, 65_536])
-@pytest.mark.parametrize("rounds", [1, 3, 7])
-def test_a_comparison_stays_under_its_bound_of_new_data(body: int, rounds: int) -> None:
-    chosen = options(body=body, rounds=rounds)
-    storing = sum(loads.SCENARIOS[name].stores for name in chosen.scenarios)
-    runs = (rounds + 1) * len(chosen.headers) * storing * len(chosen.servers)
-    stored = runs * chosen.messages_max() * (body + loads.STORED_EXTRA)
-    warm_up = len(chosen.servers) * loads.WARM_UP_DATA_MAX
-    assert stored + warm_up <= 3_000_000_000
-
-
-def test_rows_hold_medians() -> None:
-    rounds = tuple(
-        {
-            "messages_per_second": 1000.0 * n,
-            "cpu_us_per_message": 10.0 / n,
-            "messages_per_cpu_second": 100_000 * n,
-            "latency_us": {"p50": n, "p99": 2 * n, "p999": 3 * n},
-            "client_cpu_us_per_message": 0.5,
-            "errors": {"2": {"count": n, "remark": ""}},
-        }
-        for n in (1, 2, 4)
-    )
-    cells = report.Row("sends", "json", "pyromq", rounds).cells()
-    assert len(cells) == len(report.LOAD_HEAD)
-    assert cells[3:] == ["2,000", "5.00 (2.50–10.00)", "200,000", "2", "4", "6", "0.50", "2"]
-
-
-def test_the_page_says_how_it_was_measured_and_where_nothing_is() -> None:
-    text = report.page(
-        options(settings=("flushDiskType=SYNC_FLUSH",), body=180),
-        versions=["pyromq 1.2.3", "Apache RocketMQ 5.5.0"],
-        sections=["## Memory\n", "## Load\n"],
-        stored_messages=2_000_000,
-        file_system="ext4",
-    )
-    assert text.startswith("# unit, ")
-    for said in (
-        f"{len(os.sched_getaffinity(0))} cores of ",
-        f"{platform.system()} {platform.release().split('-')[0]}",
-        f"Python {platform.python_version()}",
-        "pyromq 1.2.3; Apache RocketMQ 5.5.0. Commit: ",
-        "flushDiskType=SYNC_FLUSH",
-        "on ext4",
-        "2,000,000, about 1,000 MB",
-    ):
-        assert said in text
-    assert text.index("## Memory") < text.index("## Load")
-    for hidden in (socket.gethostname(), str(Path.cwd()), str(Path.home()), tempfile.gettempdir()):
-        assert hidden not in text
-
-
-def test_tables_have_a_cell_for_every_head() -> None:
-    seen = report.MemorySeen("idle", "pyromq", "one process", machine.Memory(2048, 1024, 3072))
-    assert report.memory_section([seen]).splitlines()[-1] == (
-        "| idle | pyromq | one process | 2.0 | 1.0 | 3.0 |"
-    )
-    assert len(seen.cells()) == len(report.MEMORY_HEAD)
-    assert "Median of 1 start on" in report.ready_section(1, {"pyromq": [0.5]})
-    assert report.ready_section(3, {"pyromq": [0.5, 2.0, 1.0]}).splitlines()[-1] == (
-        "| pyromq | 1.00 | 0.50–2.00 |"
-    )
-    assert report.restart_section(64, [report.Restart("pyromq", 1500, 0.25)]).splitlines()[-1] == (
-        "| pyromq | 1,500 | 0.25 |"
-    )
-
-
 def test_the_file_system_is_that_of_the_nearest_mount() -> None:
     mounts = "\n".join(
         f"device {place} {kind} rw 0 0"
@@ -252,8 +224,14 @@ def test_a_wrong_answer_gives_no_numbers(rmqload: Path, null_server: str) -> Non
     assert rmqload.is_file()
     target = servers.NullServer(null_server, os.getpid())
     assert loads.rmqload(target, ["pull", "--queues=1"])["messages"] == PER_QUEUE
-    with pytest.raises(loads.MeasureFailed, match="Other"):
+    with pytest.raises(loads.MeasureFailed, match="LoadTest"):
         loads.rmqload(target, ["pull", "--topic=Other", "--queues=1"])
+
+
+def test_a_failed_run_is_told_by_what_was_wrong() -> None:
+    printed = '{"mode": "flow", "errors": {"21": {"count": 3, "remark": "moved"}}, "wrong": 0}'
+    assert loads.what_went_wrong(printed, "") == "errors {'21': {'count': 3, 'remark': 'moved'}}"
+    assert loads.what_went_wrong("", "rmqload: no answer\n") == "rmqload: no answer"
 
 
 def test_only_busy_answers_are_forgiven() -> None:
@@ -267,6 +245,10 @@ def test_only_busy_answers_are_forgiven() -> None:
         "confirmed": 5,
     }
     assert loads.was_only_busy(busy)
+    flow = {**busy, "mode": "flow", "received": 5}
+    del flow["stored"]
+    assert loads.was_only_busy(flow)
+    assert not loads.was_only_busy({**flow, "received": 4})
     changes: list[dict[str, Any]] = [
         {"mode": "pull"},
         {"errors": {}},
@@ -278,40 +260,3 @@ def test_only_busy_answers_are_forgiven() -> None:
     ]
     for change in changes:
         assert not loads.was_only_busy(busy | change), change
-
-
-@pytest.mark.parametrize(
-    ("word", "named"),
-    [
-        ("--rounds=0", "--rounds"),
-        ("--starts=0", "--starts"),
-        ("--body=65537", "--body"),
-        ("--set=flushDiskType", "--set"),
-        ("--parts=load,nothing", "--parts"),
-    ],
-)
-def test_bad_options_are_named(word: str, named: str, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as left:
-        parse(["--label=unit", word])
-    assert left.value.code == 2
-    assert named in capsys.readouterr().err
-
-
-def test_a_flush_type_that_was_set_replaces_the_default() -> None:
-    assert parse(["--label=unit"]).settings == ("flushDiskType=ASYNC_FLUSH",)
-    sync = "flushDiskType=SYNC_FLUSH"
-    assert parse(["--label=unit", "--set", sync]).settings == (sync,)
-
-
-def test_an_ephemeral_server_is_not_restarted() -> None:
-    assert "restart" not in parse(["--label=unit", "--ephemeral"]).parts
-
-
-@pytest.mark.parametrize("label", ["", "A", "../x", "a b", "-x"])
-def test_labels_that_are_no_file_names_are_refused(
-    label: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    with pytest.raises(SystemExit) as left:
-        parse([f"--label={label}"])
-    assert left.value.code == 2
-    assert "--label" in capsys.readouterr().err

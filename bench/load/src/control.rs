@@ -106,9 +106,15 @@ impl Control {
         let min = self.ask(GET_MIN_OFFSET, &fields, b"", |header| {
             header.number("offset")
         })?;
-        let max = self.ask(GET_MAX_OFFSET, &fields, b"", |header| {
+        Ok((min, self.next_offset(topic, &queue)?))
+    }
+
+    /// The offset that the queue's next message gets.
+    pub fn next_offset(&mut self, topic: &str, queue: &str) -> Result<i64, Fault> {
+        let fields: [(&str, &[u8]); 2] =
+            [("topic", topic.as_bytes()), ("queueId", queue.as_bytes())];
+        self.ask(GET_MAX_OFFSET, &fields, b"", |header| {
             header.number("offset")
-        })?;
-        Ok((min, max))
+        })
     }
 }

@@ -8,11 +8,14 @@ mod args;
 mod connection;
 mod control;
 mod drive;
+mod echo;
 mod fault;
+mod flow;
 mod frame;
 mod histogram;
 mod json;
 mod null_server;
+mod pace;
 mod pull;
 mod record;
 mod report;
@@ -28,7 +31,7 @@ use drive::Plan;
 use fault::Fault;
 use frame::Form;
 
-/// Options of both send and pull.
+/// Options of send, pull and flow.
 const COMMON: &[Spec] = &[
     spec(
         "addr",
@@ -43,6 +46,12 @@ const COMMON: &[Spec] = &[
     spec("depth", "D", "1", "requests in flight per connection"),
     spec("warm-up", "S", "0", "seconds before counting begins"),
     spec("seconds", "S", "", "stop after so many counted seconds"),
+    spec(
+        "rate",
+        "N",
+        "",
+        "requests per second by the clock; latency from when they are due",
+    ),
     spec(
         "timeout",
         "S",
@@ -80,13 +89,20 @@ fn run(words: &[String]) -> Result<bool, Fault> {
         "send" => {
             let args = Args::parse(rest, &[COMMON, send::SPECS])?;
             with_plan(&args, |plan, topic, group| {
-                send::run(&args, plan, topic, group)
+                send::run(&args, &plan, topic, group)
             })
         }
+        "flow" => {
+            let args = Args::parse(rest, &[COMMON, flow::SPECS])?;
+            with_plan(&args, |plan, topic, group| {
+                flow::run(&args, plan, topic, group)
+            })
+        }
+        "echo" => echo::run(&Args::parse(rest, &[echo::SPECS])?),
         "pull" => {
             let args = Args::parse(rest, &[COMMON, pull::SPECS])?;
             with_plan(&args, |plan, topic, group| {
-                pull::run(&args, plan, topic, group)
+                pull::run(&args, &plan, topic, group)
             })
         }
         "null-server" => null_server::run(&Args::parse(rest, &[null_server::SPECS])?),
@@ -95,7 +111,7 @@ fn run(words: &[String]) -> Result<bool, Fault> {
             Ok(true)
         }
         other => Err(Fault::BadArgument(format!(
-            "{other}: send, pull, null-server or --help is expected"
+            "{other}: send, pull, flow, null-server, echo or --help is expected"
         ))),
     }
 }
@@ -103,7 +119,7 @@ fn run(words: &[String]) -> Result<bool, Fault> {
 /// Runs a load with the options that all loads share.
 fn with_plan(
     args: &Args,
-    load: impl FnOnce(&Plan, &str, &str) -> Result<bool, Fault>,
+    load: impl FnOnce(Plan, &str, &str) -> Result<bool, Fault>,
 ) -> Result<bool, Fault> {
     let form = match args.text("header").unwrap_or("") {
         "json" => Form::Json,
@@ -125,8 +141,10 @@ fn with_plan(
         form,
         connections: args.number("connections", 1..=10_000)? as usize,
         depth: args.number("depth", 1..=65_536)? as usize,
+        parked: (0, 0),
         warm_up: Duration::from_secs_f64(args.seconds("warm-up", SECONDS_MAX)?),
         duration,
+        rate: args.optional_number("rate", 1..=10_000_000)?,
         patience: Duration::from_secs_f64(args.seconds("timeout", 600.0)?.max(0.1)),
         server_pids: args.pids("server-pid")?,
     };
@@ -139,18 +157,22 @@ fn with_plan(
         system::pin(cpu as usize)?;
     }
     let name = |option: &str| args.text(option).unwrap_or("").to_string();
-    load(&plan, &name("topic"), &name("group"))
+    load(plan, &name("topic"), &name("group"))
 }
 
 fn help() -> String {
     format!(
-        "Usage: rmqload send|pull|null-server [options]\n\n\
-         Options of send and pull [default]:\n{}\nsend, to load a broker with messages:\n{}\n\
+        "Usage: rmqload send|pull|flow|null-server|echo [options]\n\n\
+         Options of send, pull and flow [default]:\n{}\nsend, to load a broker with messages:\n{}\n\
          pull, to read a topic and check every record:\n{}\n\
-         null-server, to see the generator's own ceiling:\n{}",
+         flow, to send by the clock and consume at once:\n{}\n\
+         null-server, to see the generator's own ceiling:\n{}\n\
+         echo, to see what loopback itself takes:\n{}",
         describe(COMMON),
         describe(send::SPECS),
         describe(pull::SPECS),
+        describe(flow::SPECS),
         describe(null_server::SPECS),
+        describe(echo::SPECS),
     )
 }

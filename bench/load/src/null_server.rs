@@ -34,6 +34,7 @@ pub const SPECS: &[Spec] = &[
     ),
     spec("body", "BYTES", "128", "body size of pulled messages"),
     spec("topic", "NAME", "LoadTest", "topic of pulled messages"),
+    spec("connections", "N", "1024", "most connections"),
     spec("cpu", "N", "", "stay on this core"),
 ];
 
@@ -55,7 +56,7 @@ impl Answers {
         match header.code {
             SEND_MESSAGE_V2 | SEND_BATCH_MESSAGE => {
                 let fields: [(&str, &[u8]); 6] = [
-                    ("queueId", b"0"),
+                    ("queueId", header.field("e").unwrap_or(b"0")),
                     ("transactionId", b"7F0000010001000000020000000000000001"),
                     ("msgId", b"7F00000100002A9F0000000000000000"),
                     ("TRACE_ON", b"true"),
@@ -128,7 +129,7 @@ pub fn run(args: &Args) -> Result<bool, Fault> {
         record: record::build(topic, &body, properties),
         scratch: Vec::new(),
     };
-    system::allow_open_files(1024)?;
+    system::allow_open_files(args.number("connections", 1..=CONNECTIONS_MAX as u64)? + 32)?;
     let listener = TcpListener::bind(address)
         .map_err(|error| Fault::failed(format!("cannot listen on {address}: {error}")))?;
     listener.set_nonblocking(true)?;

@@ -91,22 +91,10 @@ impl Load for Pull<'_> {
         if self.with_subscription {
             return Ok(());
         }
-        let client = format!("127.0.0.1@{}#{connection}", std::process::id());
-        let body = format!(
-            "{{\"clientID\":\"{client}\",\"consumerDataSet\":[{{\
-             \"consumeFromWhere\":\"CONSUME_FROM_FIRST_OFFSET\",\
-             \"consumeType\":\"CONSUME_PASSIVELY\",\"groupName\":\"{}\",\
-             \"messageModel\":\"CLUSTERING\",\"subscriptionDataSet\":[{{\
-             \"classFilterMode\":false,\"codeSet\":[],\"expressionType\":\"TAG\",\
-             \"subString\":\"*\",\"subVersion\":{},\"tagsSet\":[],\"topic\":\"{}\"}}],\
-             \"unitMode\":false}}],\"heartbeatFingerprint\":0,\"producerDataSet\":[],\
-             \"withoutSub\":false}}",
-            self.group, self.version, self.topic
-        );
-        control.ask(HEART_BEAT, &[], body.as_bytes(), |_| Some(()))
+        heartbeat(control, connection, self.group, self.topic, &self.version)
     }
 
-    fn request(&mut self, place: Place, opaque: i32, out: &mut Vec<u8>) -> bool {
+    fn request(&mut self, place: Place, _: u64, opaque: i32, out: &mut Vec<u8>) -> bool {
         let Some(cursor) = &mut self.cursors[place.connection * self.depth + place.slot] else {
             return false;
         };
@@ -116,34 +104,17 @@ impl Load for Pull<'_> {
         }
         let stretch = cursor.stretch();
         cursor.asked = (stretch.until - cursor.at).min(self.max);
-        let (queue, offset) = (stretch.queue.to_string(), cursor.at.to_string());
-        let asked = cursor.asked.to_string();
-        let flag = if self.with_subscription {
-            SUBSCRIPTION
-        } else {
-            SUSPEND
+        let wanted = Wanted {
+            form: self.form,
+            topic: self.topic,
+            group: self.group,
+            version: &self.version,
+            queue: stretch.queue,
+            offset: cursor.at,
+            max: cursor.asked,
+            with_subscription: self.with_subscription,
         };
-        let fields: [(&str, &[u8]); 13] = [
-            ("queueId", queue.as_bytes()),
-            ("maxMsgBytes", b"262144"),
-            ("maxMsgNums", asked.as_bytes()),
-            ("sysFlag", flag),
-            ("suspendTimeoutMillis", b"15000"),
-            ("commitOffset", b"0"),
-            ("bname", b"broker-a"),
-            ("topic", self.topic.as_bytes()),
-            ("queueOffset", offset.as_bytes()),
-            ("expressionType", b"TAG"),
-            ("subVersion", self.version.as_bytes()),
-            ("consumerGroup", self.group.as_bytes()),
-            ("subscription", b"*"),
-        ];
-        let fields = if self.with_subscription {
-            &fields[..]
-        } else {
-            &fields[..12]
-        };
-        frame::encode(out, self.form, (PULL_MESSAGE, opaque, 0), fields, b"");
+        write_pull(&wanted, opaque, out);
         true
     }
 
@@ -183,6 +154,74 @@ impl Load for Pull<'_> {
     fn refused(&mut self, place: Place) {
         self.cursors[place.connection * self.depth + place.slot] = None;
     }
+}
+
+/// One pull: what a request says.
+pub struct Wanted<'a> {
+    pub form: Form,
+    pub topic: &'a str,
+    pub group: &'a str,
+    /// Of the subscription, as the heartbeat told it.
+    pub version: &'a str,
+    pub queue: u64,
+    pub offset: i64,
+    pub max: i64,
+    /// The expression goes with the request: no heartbeat was sent.
+    pub with_subscription: bool,
+}
+
+pub fn write_pull(wanted: &Wanted<'_>, opaque: i32, out: &mut Vec<u8>) {
+    let (queue, offset) = (wanted.queue.to_string(), wanted.offset.to_string());
+    let max = wanted.max.to_string();
+    let flag = if wanted.with_subscription {
+        SUBSCRIPTION
+    } else {
+        SUSPEND
+    };
+    let fields: [(&str, &[u8]); 13] = [
+        ("queueId", queue.as_bytes()),
+        ("maxMsgBytes", b"262144"),
+        ("maxMsgNums", max.as_bytes()),
+        ("sysFlag", flag),
+        ("suspendTimeoutMillis", b"15000"),
+        ("commitOffset", b"0"),
+        ("bname", b"broker-a"),
+        ("topic", wanted.topic.as_bytes()),
+        ("queueOffset", offset.as_bytes()),
+        ("expressionType", b"TAG"),
+        ("subVersion", wanted.version.as_bytes()),
+        ("consumerGroup", wanted.group.as_bytes()),
+        ("subscription", b"*"),
+    ];
+    let fields = if wanted.with_subscription {
+        &fields[..]
+    } else {
+        &fields[..12]
+    };
+    frame::encode(out, wanted.form, (PULL_MESSAGE, opaque, 0), fields, b"");
+}
+
+/// Announces the subscription to everything in a topic, as a push consumer does.
+pub fn heartbeat(
+    control: &mut Control,
+    connection: usize,
+    group: &str,
+    topic: &str,
+    version: &str,
+) -> Result<(), Fault> {
+    let client = format!("127.0.0.1@{}#{connection}", std::process::id());
+    let body = format!(
+        "{{\"clientID\":\"{client}\",\"consumerDataSet\":[{{\
+         \"consumeFromWhere\":\"CONSUME_FROM_FIRST_OFFSET\",\
+         \"consumeType\":\"CONSUME_PASSIVELY\",\"groupName\":\"{}\",\
+         \"messageModel\":\"CLUSTERING\",\"subscriptionDataSet\":[{{\
+         \"classFilterMode\":false,\"codeSet\":[],\"expressionType\":\"TAG\",\
+         \"subString\":\"*\",\"subVersion\":{},\"tagsSet\":[],\"topic\":\"{}\"}}],\
+         \"unitMode\":false}}],\"heartbeatFingerprint\":0,\"producerDataSet\":[],\
+         \"withoutSub\":false}}",
+        group, version, topic
+    );
+    control.ask(HEART_BEAT, &[], body.as_bytes(), |_| Some(()))
 }
 
 /// Cuts the queues into stretches of whole pulls, about one for each place.

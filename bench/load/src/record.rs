@@ -65,17 +65,32 @@ pub struct Expected<'a> {
 
 /// The number of records in `body`, or what is wrong with the first bad one.
 pub fn check(body: &[u8], expected: &Expected<'_>) -> Result<u64, String> {
+    check_each(body, expected, |_| ())
+}
+
+/// The same, and `each` is shown every good record's body.
+pub fn check_each(
+    body: &[u8],
+    expected: &Expected<'_>,
+    mut each: impl FnMut(&[u8]),
+) -> Result<u64, String> {
     let (mut rest, mut count) = (body, 0u64);
     while !rest.is_empty() {
-        let size = one(rest, expected, expected.first_offset + count as i64)
+        let (size, body) = one(rest, expected, expected.first_offset + count as i64)
             .map_err(|what| format!("record {count} of a pull: {what}"))?;
+        each(body);
         rest = &rest[size..];
         count += 1;
     }
     Ok(count)
 }
 
-fn one(bytes: &[u8], expected: &Expected<'_>, offset: i64) -> Result<usize, String> {
+/// Its size and body.
+fn one<'a>(
+    bytes: &'a [u8],
+    expected: &Expected<'_>,
+    offset: i64,
+) -> Result<(usize, &'a [u8]), String> {
     let cut = || String::from("its sizes disagree");
     let size = i32_at(bytes, 0)
         .and_then(|size| usize::try_from(size).ok())
@@ -131,7 +146,7 @@ fn one(bytes: &[u8], expected: &Expected<'_>, offset: i64) -> Result<usize, Stri
             return Err(format!("body CRC {actual:08x}, stored {stored:08x}"));
         }
     }
-    Ok(size)
+    Ok((size, body))
 }
 
 /// One record as a broker stores it, with queue and offset 0 (for the server that does nothing).

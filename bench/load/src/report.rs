@@ -1,6 +1,7 @@
 //! The one JSON object that a run prints.
 
 use crate::drive::{Measured, Plan};
+use crate::histogram::Histogram;
 use crate::json;
 
 /// Members of a JSON object in the order they are added.
@@ -66,7 +67,18 @@ impl Report {
         self.whole("depth", plan.depth as u64);
     }
 
-    /// What send and pull have in common. False when something was not as it must be.
+    /// Quantiles of times in ns, as µs.
+    pub fn latency(&mut self, name: &str, times: &Histogram) {
+        let micros = |ns: u64| ns as f64 / 1e3;
+        self.object(name, |object| {
+            for (name, share) in [("p50", 0.5), ("p99", 0.99), ("p999", 0.999)] {
+                object.real(name, micros(times.quantile(share)), 1);
+            }
+            object.real("max", micros(times.max()), 1);
+        });
+    }
+
+    /// What all loads have in common. False when something was not as it must be.
     pub fn measured(&mut self, measured: &Measured) -> bool {
         let tally = &measured.tally;
         let seconds = measured.elapsed.as_secs_f64();
@@ -74,17 +86,12 @@ impl Report {
         self.real("seconds", seconds, 4);
         self.text("stopped_by", measured.stopped_by);
         self.whole("requests", tally.requests);
+        self.whole("unsent", measured.unsent);
         self.whole("messages", tally.messages);
         self.real("messages_per_second", messages / seconds, 0);
         self.whole("bytes_sent", tally.bytes_sent);
         self.whole("bytes_received", tally.bytes_received);
-        let micros = |ns: u64| ns as f64 / 1e3;
-        self.object("latency_us", |object| {
-            for (name, share) in [("p50", 0.5), ("p99", 0.99), ("p999", 0.999)] {
-                object.real(name, micros(tally.latency.quantile(share)), 1);
-            }
-            object.real("max", micros(tally.latency.max()), 1);
-        });
+        self.latency("latency_us", &tally.latency);
         if let Some(cpu) = measured.server_cpu {
             let cpu = cpu.as_secs_f64();
             self.real("server_cpu_seconds", cpu, 4);

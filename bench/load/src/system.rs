@@ -80,6 +80,52 @@ impl Poll {
     }
 }
 
+/// A clock that becomes readable (timerfd).
+pub struct Timer {
+    timer: OwnedFd,
+}
+
+impl Timer {
+    pub fn new() -> io::Result<Self> {
+        let flags = libc::TFD_NONBLOCK | libc::TFD_CLOEXEC;
+        // SAFETY: no pointers; the result is checked and owned by nobody else.
+        let timer = unsafe {
+            OwnedFd::from_raw_fd(checked(libc::timerfd_create(libc::CLOCK_MONOTONIC, flags))?)
+        };
+        Ok(Self { timer })
+    }
+
+    pub fn fd(&self) -> RawFd {
+        self.timer.as_raw_fd()
+    }
+
+    /// Readable again and again after so long (more than nothing).
+    pub fn every(&self, tick: Duration) -> io::Result<()> {
+        let time = libc::timespec {
+            tv_sec: tick.as_secs() as libc::time_t,
+            tv_nsec: libc::c_long::from(tick.subsec_nanos()),
+        };
+        let times = libc::itimerspec {
+            it_interval: time,
+            it_value: time,
+        };
+        // SAFETY: `times` lives through the call; nothing is asked for in return.
+        checked(unsafe { libc::timerfd_settime(self.fd(), 0, &times, std::ptr::null_mut()) })?;
+        Ok(())
+    }
+
+    /// Not readable until the next tick.
+    pub fn take(&self) -> io::Result<()> {
+        let mut ticks = [0u8; 8];
+        // SAFETY: the buffer has the eight bytes and lives through the call.
+        let read = unsafe { libc::read(self.fd(), ticks.as_mut_ptr().cast(), ticks.len()) };
+        match checked(read as i32) {
+            Err(error) if error.kind() != io::ErrorKind::WouldBlock => Err(error),
+            _ => Ok(()),
+        }
+    }
+}
+
 /// Keeps this process on one core.
 pub fn pin(cpu: usize) -> Result<(), Fault> {
     // SAFETY: a cpu_set_t is plain bits, for which zero is a value; CPU_SET stays inside it as

@@ -12,6 +12,8 @@ use crate::frame::{self, Form, BINARY_OPAQUE_AT, FRAME_MAX};
 const KEY_MARK: &[u8] = b"~KEY~MARK~";
 const UNIQUE_MARK: &[u8] = b"~UNIQ~MARK~~";
 const BORN_MARK: &[u8] = b"~BORN~MARK~~~";
+/// Begins a body that tells when its message was due: ns since the run's start, in decimal.
+const STAMP_MARK: &[u8] = b"~STAMP~MARK~~~~~";
 const BATCH_ITEM_FIXED: usize = 22;
 
 pub struct Template {
@@ -21,16 +23,29 @@ pub struct Template {
     born_at: usize,
     unique_at: Vec<usize>,
     keys_at: Vec<usize>,
+    stamps_at: Vec<usize>,
 }
 
 pub struct Shape<'a> {
     pub form: Form,
-    pub topic: &'a str,
     pub group: &'a str,
     pub queues: u64,
     pub batch: usize,
     pub body_size: usize,
     pub has_keys: bool,
+    /// Bodies begin with the time they are due at (`stamp_of`).
+    pub is_stamped: bool,
+}
+
+pub const STAMP_SIZE: usize = STAMP_MARK.len();
+
+/// What the body of a stamped message tells: when it was due, in ns since the run's start.
+pub fn stamp_of(body: &[u8]) -> Option<u64> {
+    let digits = body.get(..STAMP_SIZE)?;
+    digits.iter().try_fold(0u64, |sum, digit| {
+        let digit = digit.checked_sub(b'0').filter(|digit| *digit < 10)?;
+        Some(sum * 10 + u64::from(digit))
+    })
 }
 
 fn properties(shape: &Shape<'_>, unique_prefix: &str, tag: &str, is_outer: bool) -> Vec<u8> {
@@ -74,11 +89,22 @@ impl Template {
         self.bytes.len()
     }
 
-    pub fn new(shape: &Shape<'_>, queue: u64, unique_prefix: &str) -> Result<Self, Fault> {
+    pub fn new(
+        shape: &Shape<'_>,
+        topic: &str,
+        queue: u64,
+        unique_prefix: &str,
+    ) -> Result<Self, Fault> {
         let tag = ["TagA", "TagB", "TagC", "TagD"][queue as usize % 4];
-        let body: Vec<u8> = (0..shape.body_size)
+        let mut body: Vec<u8> = (0..shape.body_size)
             .map(|n| b'a' + (n % 26) as u8)
             .collect();
+        if shape.is_stamped {
+            let stamp = body
+                .get_mut(..STAMP_SIZE)
+                .ok_or_else(|| Fault::BadArgument(format!("a body below {STAMP_SIZE} bytes")))?;
+            stamp.copy_from_slice(STAMP_MARK);
+        }
         let is_batch = shape.batch > 1;
         let body = if is_batch {
             let inner = properties(shape, unique_prefix, tag, false);
@@ -99,7 +125,7 @@ impl Template {
         let queue = queue.to_string();
         let fields: [(&str, &[u8]); 13] = [
             ("a", shape.group.as_bytes()),
-            ("b", shape.topic.as_bytes()),
+            ("b", topic.as_bytes()),
             ("c", b"TBW102"),
             ("d", b"4"),
             ("e", queue.as_bytes()),
@@ -146,11 +172,18 @@ impl Template {
             born_at: positions(&bytes, BORN_MARK).first().copied().unwrap_or(0),
             unique_at: positions(&bytes, UNIQUE_MARK),
             keys_at: positions(&bytes, KEY_MARK),
+            stamps_at: positions(&bytes, STAMP_MARK),
             bytes,
         };
         let uniques = shape.batch + usize::from(is_batch);
         let keys = if shape.has_keys { shape.batch } else { 0 };
-        if (template.unique_at.len(), template.keys_at.len()) != (uniques, keys) {
+        let stamps = if shape.is_stamped { shape.batch } else { 0 };
+        let found = (
+            template.unique_at.len(),
+            template.keys_at.len(),
+            template.stamps_at.len(),
+        );
+        if found != (uniques, keys, stamps) {
             return Err(Fault::BadArgument(
                 "topic or group contain a mark of the template".into(),
             ));
@@ -158,7 +191,8 @@ impl Template {
         Ok(template)
     }
 
-    pub fn write(&self, out: &mut Vec<u8>, opaque: i32, ids: &mut Ids) {
+    /// `due_ns`: since the run's start; only told where the shape is stamped.
+    pub fn write(&self, out: &mut Vec<u8>, opaque: i32, due_ns: u64, ids: &mut Ids) {
         let start = out.len();
         out.extend_from_slice(&self.bytes);
         let frame = &mut out[start..];
@@ -179,6 +213,9 @@ impl Template {
         for &at in &self.keys_at {
             ids.key += 1;
             write_decimal(&mut frame[at..at + KEY_MARK.len()], ids.key);
+        }
+        for &at in &self.stamps_at {
+            write_decimal(&mut frame[at..at + STAMP_SIZE], due_ns);
         }
     }
 }
@@ -265,12 +302,12 @@ mod tests {
     fn shape(form: Form, batch: usize) -> Shape<'static> {
         Shape {
             form,
-            topic: "T",
             group: "G",
             queues: 1,
             batch,
             body_size: 30,
             has_keys: true,
+            is_stamped: false,
         }
     }
 
@@ -281,9 +318,9 @@ mod tests {
     #[test]
     fn a_request_is_what_a_java_producer_sends() {
         for form in [Form::Json, Form::Binary] {
-            let template = Template::new(&shape(form, 1), 0, "7F000001000100000002").unwrap();
+            let template = Template::new(&shape(form, 1), "T", 0, "7F000001000100000002").unwrap();
             let (mut out, mut ids) = (Vec::new(), Ids::new(1_795_222_505_090));
-            template.write(&mut out, 123_456_789, &mut ids);
+            template.write(&mut out, 123_456_789, 0, &mut ids);
             let (header, body) = frame::decode(&out).unwrap();
             assert_eq!(
                 (header.code, header.opaque, header.flag),
@@ -306,9 +343,10 @@ mod tests {
 
     #[test]
     fn a_batch_has_items_that_fill_its_body() {
-        let template = Template::new(&shape(Form::Binary, 5), 0, "7F000001000100000002").unwrap();
+        let template =
+            Template::new(&shape(Form::Binary, 5), "T", 0, "7F000001000100000002").unwrap();
         let (mut out, mut ids) = (Vec::new(), Ids::new(1_795_222_505_090));
-        template.write(&mut out, OPAQUE_FIRST, &mut ids);
+        template.write(&mut out, OPAQUE_FIRST, 0, &mut ids);
         let (header, mut rest) = frame::decode(&out).unwrap();
         assert_eq!((header.code, text(&header, "m").as_str()), (320, "true"));
         let mut items = 0;
@@ -321,6 +359,21 @@ mod tests {
         }
         assert_eq!(items, 5);
         assert!(!String::from_utf8_lossy(&out).contains("MARK"));
+    }
+
+    #[test]
+    fn a_stamped_body_tells_when_it_was_due() {
+        let mut stamped = shape(Form::Json, 3);
+        stamped.is_stamped = true;
+        let template = Template::new(&stamped, "T", 0, "7F000001000100000002").unwrap();
+        let (mut out, mut ids) = (Vec::new(), Ids::new(1_795_222_505_090));
+        template.write(&mut out, OPAQUE_FIRST, 12_345_678_901, &mut ids);
+        let (_, body) = frame::decode(&out).unwrap();
+        assert_eq!(stamp_of(&body[20..50]), Some(12_345_678_901));
+        assert_eq!(stamp_of(b"000000000000000x"), None);
+        assert_eq!(stamp_of(b"0000"), None);
+        stamped.body_size = 15;
+        assert!(Template::new(&stamped, "T", 0, "7F000001000100000002").is_err());
     }
 
     #[test]

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import os
 import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -73,7 +74,11 @@ class Part(Protocol):
 class House:
     """One process: a loop, a turn, a transport, and the parts that live in it."""
 
-    def __init__(self, remoting: RemotingConfig, clock: Clock | None = None) -> None:
+    def __init__(
+        self, remoting: RemotingConfig, clock: Clock | None = None, *, leash: int | None = None
+    ) -> None:
+        """`leash`: a pipe's descriptor; its end stops the process as SIGTERM does."""
+        self._leash = leash
         self.loop = asyncio.get_running_loop()
         self.clock: Clock = SystemClock() if clock is None else clock
         self.remoting = remoting
@@ -128,7 +133,8 @@ class House:
             start.result()
 
     def _watch_signals(self) -> asyncio.Event:
-        """The first signal sets the event; a second one ends the process by its default action."""
+        """The first signal, or the leash's end, sets the event; after it a signal ends the process
+        by its default action."""
         stopping = asyncio.Event()
         numbers = (signal.SIGTERM, signal.SIGINT)
 
@@ -140,6 +146,15 @@ class House:
 
         for number in numbers:
             self.loop.add_signal_handler(number, stop)
+        if (leash := self._leash) is not None:
+
+            def look() -> None:
+                if not os.read(leash, 1024):
+                    self.loop.remove_reader(leash)
+                    if not stopping.is_set():
+                        stop()
+
+            self.loop.add_reader(leash, look)
         return stopping
 
 

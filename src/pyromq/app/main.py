@@ -13,6 +13,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     disk refused what a clean stop writes."""
     from pyromq.app.options import NOT_BUILT, parse
 
+    name = ""
     try:
         options = parse(sys.argv[1:] if arguments is None else arguments)
         if options.command in NOT_BUILT:
@@ -24,12 +25,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return run(options)
         from pyromq.app.serve import serve
 
+        if getattr(options, "supervised", None):
+            name = f" {options.supervised}"
         serve(options)
     except StartFailed as error:
-        sys.stderr.write(f"pyromq: {error}\n")
+        sys.stderr.write(f"pyromq{name}: {error}\n")
         return error.exit_code
     except StoreFailed as error:
-        sys.stderr.write(f"pyromq: not closed; the next start completes what is missing: {error}\n")
+        sys.stderr.write(
+            f"pyromq{name}: not closed; the next start completes what is missing: {error}\n"
+        )
         return 1
     return 0
 

@@ -15,6 +15,8 @@ from pyromq.config import Source
 from pyromq.errors import ConfigInvalid
 
 PORT_MAX: Final = 65_535
+BROKER_COUNT_MAX: Final = 26
+"""As many as there are letters."""
 OFF: Final = "off"
 
 NOT_BUILT: Final = ("proxy", "admin", "bench")
@@ -59,7 +61,7 @@ _Commands = argparse._SubParsersAction  # argparse gives its type no public name
 
 def _standalone(commands: _Commands[Options]) -> None:
     parser = commands.add_parser(
-        "standalone", help="name server and broker in one process", allow_abbrev=False
+        "standalone", help="name server and broker, ready to use", allow_abbrev=False
     )
     _common(parser)
     _file(parser)
@@ -69,7 +71,12 @@ def _standalone(commands: _Commands[Options]) -> None:
     _port(parser, "http", "8088; not built yet")
     _port(parser, "mqtt", "1883; not built yet")
     parser.add_argument(
-        "--brokers", metavar="N", type=_brokers, default=1, help="1 (more are not built yet)"
+        "--brokers",
+        metavar="N",
+        type=_brokers,
+        default=1,
+        help="broker processes (1: name server and broker in one process); broker-b, … are 10 "
+        "ports further each, with their stores below the first one's",
     )
     parser.add_argument(
         "--ephemeral",
@@ -98,6 +105,12 @@ def _broker(commands: _Commands[Options]) -> None:
         dest="namesrv_addr",
         metavar="ADDR",
         help="name servers, host:port separated by `;`",
+    )
+    parser.add_argument(
+        "--supervised",
+        metavar="NAME",
+        help="be the broker of that name, and stop also when standard input ends: how standalone "
+        "--brokers starts its brokers",
     )
     _printing(parser)
     parser.add_argument(
@@ -194,9 +207,9 @@ def _port_text(text: str) -> str:
 
 
 def _brokers(text: str) -> int:
-    if text != "1":
-        raise argparse.ArgumentTypeError(f"{text!r} is not accepted: only 1 is built yet")
-    return 1
+    if text.isascii() and text.isdigit() and 1 <= int(text[:3]) <= BROKER_COUNT_MAX:
+        return int(text[:3])
+    raise argparse.ArgumentTypeError(f"{text!r} is not accepted: 1 to {BROKER_COUNT_MAX}")
 
 
 def option_source(
@@ -208,6 +221,7 @@ def option_source(
         ("--data-dir", "storePathRootDir", options.data_dir),
         ("--host", "bindAddress", options.host),
         ("--insecure", "allowInsecure", "true" if options.insecure else None),
+        ("--supervised", "brokerName", getattr(options, "supervised", None)),
         (port_option, "listenPort", port),
     ):
         if value is not None:
@@ -226,6 +240,7 @@ def not_built_lines(options: argparse.Namespace) -> list[str]:
 
 
 __all__ = [
+    "BROKER_COUNT_MAX",
     "DOORS_NOT_BUILT",
     "NOT_BUILT",
     "OFF",

@@ -5,10 +5,13 @@ from __future__ import annotations
 import argparse
 import asyncio
 import logging
+import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Final
 
 from pyromq.app.house import House, Part, say
 from pyromq.app.settings import Configured, configure, property_lines
@@ -16,6 +19,8 @@ from pyromq.config import LogFormat
 from pyromq.config.addresses import is_unspecified
 from pyromq.errors import ConfigInvalid
 from pyromq.observe.logs import start_logs
+
+STANDARD_INPUT: Final = 0
 
 _log = logging.getLogger("pyromq.app")
 
@@ -43,23 +48,35 @@ def _serve_in(options: argparse.Namespace, ephemeral_dir: str | None) -> None:
         return
     if configured.namesrv is None and configured.broker is None:
         raise ConfigInvalid("--namesrv-port=off --broker-port=off: nothing is left to serve")
+    unserved: list[str] = []
+    if options.command == "standalone":
+        from pyromq.app.row import planned, unserved_lines
+
+        if options.brokers > 1:
+            planned(configured, options.brokers)
+        unserved = unserved_lines(configured, options.brokers)
     is_json = configured.observe.log_format is LogFormat.JSON
-    logs = start_logs(configured.observe.log_level, is_json=is_json)
+    supervised: str | None = getattr(options, "supervised", None)
+    logs = start_logs(configured.observe.log_level, is_json=is_json, process=supervised or "")
     try:
-        for remark in configured.remarks:
+        # Whoever supervises it has the same settings, and has said it.
+        for remark in configured.remarks if supervised is None else ():
             _log.info(remark)
+        for line in unserved:
+            _log.warning(line)
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-            runner.run(_live(configured))
+            runner.run(_live(options, configured))
     finally:
         logs.stop()
 
 
-async def _live(configured: Configured) -> None:
-    house = House(configured.remoting)
-    await house.live(_parts(house, configured), say)
+async def _live(options: argparse.Namespace, configured: Configured) -> None:
+    is_supervised = getattr(options, "supervised", None) is not None
+    house = House(configured.remoting, leash=_leash() if is_supervised else None)
+    await house.live(_parts(house, options, configured), say)
 
 
-def _parts(house: House, configured: Configured) -> list[Part]:
+def _parts(house: House, options: argparse.Namespace, configured: Configured) -> list[Part]:
     parts: list[Part] = []
     own_namesrv: Callable[[], str | None] = lambda: None  # noqa: E731
     if configured.namesrv is not None:
@@ -77,7 +94,11 @@ def _parts(house: House, configured: Configured) -> list[Part]:
                 return f"127.0.0.1:{listener.port}"
             return listener.address
 
-    if configured.broker is not None:
+    if getattr(options, "brokers", 1) > 1:
+        from pyromq.app.brokers import BrokersPart
+
+        parts.append(BrokersPart(options, configured, house.clock, own_namesrv=own_namesrv))
+    elif configured.broker is not None:
         from pyromq.app.broker import BrokerPart
 
         parts.append(
@@ -90,6 +111,14 @@ def _parts(house: House, configured: Configured) -> list[Part]:
             )
         )
     return parts
+
+
+def _leash() -> int:
+    """Standard input, by which a supervised process hangs on the one that started it."""
+    kind = os.fstat(STANDARD_INPUT).st_mode
+    if not (stat.S_ISFIFO(kind) or stat.S_ISSOCK(kind)):
+        raise ConfigInvalid("--supervised: standard input is not a pipe, so its end tells nothing")
+    return STANDARD_INPUT
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:

@@ -28,10 +28,16 @@ _CONTROL_SIGNS: Final = {
 
 
 class TextForm(logging.Formatter):
-    """`2026-01-31T10:00:00.123Z INFO  pyromq.namesrv.namesrv: broker …`."""
+    """`2026-01-31T10:00:00.123Z INFO  pyromq.namesrv.namesrv: broker …`; `process` stands before
+    the place it came from where several processes write to one terminal."""
+
+    def __init__(self, process: str = "") -> None:
+        super().__init__()
+        self._process = process + " " if process else ""
 
     def format(self, record: logging.LogRecord) -> str:
-        line = f"{_timestamp(record)} {_level(record):5} {record.name}: {_message(record)}"
+        where = self._process + record.name
+        line = f"{_timestamp(record)} {_level(record):5} {where}: {_message(record)}"
         traceback = _traceback(self, record)
         return line if traceback is None else line + "\n    " + traceback.replace("\n", "\n    ")
 
@@ -39,12 +45,17 @@ class TextForm(logging.Formatter):
 class JsonForm(logging.Formatter):
     """The same as one JSON object."""
 
+    def __init__(self, process: str = "") -> None:
+        super().__init__()
+        self._process = {"process": process} if process else {}
+
     def format(self, record: logging.LogRecord) -> str:
         event = {
             "time": _timestamp(record),
             "level": _level(record),
             "logger": record.name,
             "message": _message(record),
+            **self._process,
         }
         traceback = _traceback(self, record)
         if traceback is not None:
@@ -94,10 +105,15 @@ class LogWriter(logging.Handler):
 
 
 def start_logs(
-    level: str = "INFO", *, is_json: bool = False, stream: TextIO | None = None
+    level: str = "INFO",
+    *,
+    is_json: bool = False,
+    process: str = "",
+    stream: TextIO | None = None,
 ) -> LogWriter:
     """Sends all events of this process to one writer; `stop` it at the end."""
-    writer = LogWriter(stream or sys.stderr, JsonForm() if is_json else TextForm())
+    form = JsonForm(process) if is_json else TextForm(process)
+    writer = LogWriter(stream or sys.stderr, form)
     root = logging.getLogger()
     for handler in list(root.handlers):
         root.removeHandler(handler)

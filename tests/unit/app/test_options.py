@@ -49,7 +49,10 @@ def test_commands_not_built_yet_take_any_arguments(command: str) -> None:
         (["standalone", "--broker-port", "٣"], "is not accepted"),
         (["standalone", "--broker-port", "000000"], "is not accepted"),
         (["standalone", "--broker-port"], "expected one argument"),
-        (["standalone", "--brokers", "0"], "only 1 is built yet"),
+        (["standalone", "--brokers", "0"], "'0' is not accepted: 1 to 26"),
+        (["standalone", "--brokers", "27"], "'27' is not accepted: 1 to 26"),
+        (["standalone", "--brokers", "1e1"], "is not accepted: 1 to 26"),
+        (["standalone", "--brokers", "٣"], "is not accepted: 1 to 26"),
         (["what"], "invalid choice"),
     ],
 )

@@ -35,6 +35,18 @@ def written(stream: io.StringIO, writer: LogWriter) -> list[str]:
     return stream.getvalue().splitlines()
 
 
+@pytest.mark.parametrize("is_json", [False, True])
+def test_of_several_processes_each_line_says_whose_it_is(is_json: bool) -> None:
+    stream = io.StringIO()
+    writer = start_logs(stream=stream, process="broker-b", is_json=is_json)
+    log.info("late")
+    (line,) = written(stream, writer)
+    if is_json:
+        assert json.loads(line)["process"] == "broker-b"
+    else:
+        assert line.endswith(" INFO  broker-b pyromq.sample: late")
+
+
 def test_an_event_is_a_line_with_time_level_and_name() -> None:
     stream = io.StringIO()
     writer = start_logs(stream=stream)

@@ -236,7 +236,7 @@ def test_version_and_help_end_with_zero() -> None:
         (("broker", "-n", "no-port"), "namesrvAddr"),
         (("proxy",), "not built yet"),
         (("admin", "clusterList", "-n", "x"), "not built yet"),
-        (("bench", "send"), "not built yet"),
+        (("bench", "send"), "invalid choice"),
         (("store", "check", "x"), "is no store"),
     ],
 )
@@ -374,6 +374,51 @@ def test_an_ephemeral_server_leaves_nothing_behind(tmp_path: Path) -> None:
         assert (directory / "commitlog").is_dir()
         assert server.stop(STOP_SECONDS) == 0
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_killed_ephemeral_server_left_goes_with_the_next_one(tmp_path: Path) -> None:
+    def ephemeral() -> ServerProcess:
+        return ServerProcess(
+            "ephemeral",
+            [sys.executable, "-m", "pyromq", "standalone", "--ephemeral"],
+            environment=child_environment(TMPDIR=str(tmp_path)),
+        )
+
+    with ephemeral() as first:
+        first.await_line("READY", 20)
+        first.kill()
+    (left,) = tmp_path.iterdir()
+    assert (left / "commitlog").is_dir()
+    with ephemeral() as second:
+        second.await_line("READY", 20)
+        (directory,) = tmp_path.iterdir()
+        assert directory != left
+        assert second.stop(STOP_SECONDS) == 0
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_server_may_end_with_the_program_that_started_it(tmp_path: Path) -> None:
+    """The program is killed: nobody is left to send a signal."""
+    starter = (
+        "import subprocess, sys\n"
+        "server = subprocess.Popen(\n"
+        "    [sys.executable, '-m', 'pyromq', 'standalone', '--ephemeral', '--stop-with-stdin'],\n"
+        "    stdin=subprocess.PIPE)\n"
+        "server.wait()\n"
+    )
+    process = ServerProcess(
+        "starter",
+        [sys.executable, "-c", starter],
+        environment=child_environment(TMPDIR=str(tmp_path)),
+    )
+    with process:
+        ready = process.await_line("READY", 20)
+        assert len(list(tmp_path.iterdir())) == 1
+        process.kill()  # waits until nobody holds its output: the server has ended, too
+    assert list(tmp_path.iterdir()) == []
+    address = ready.split("broker=")[1]
+    with pytest.raises(ConnectionRefusedError):
+        ask(address, 105)
 
 
 def test_an_ephemeral_server_that_cannot_start_leaves_nothing_behind(tmp_path: Path) -> None:

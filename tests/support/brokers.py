@@ -161,6 +161,13 @@ class RecordedPeers:
         return told
 
 
+def told() -> Latch[None]:
+    """Name servers that have heard of everything."""
+    latch: Latch[None] = Latch()
+    latch.set(None)
+    return latch
+
+
 class BrokerInHand:
     """A broker and everything around it that a test moves by hand."""
 
@@ -196,6 +203,8 @@ class BrokerInHand:
         self._ends: list[Callable[[], None]] = []
         self._faults: list[Exception] = []
         """What a stage of a turn raised: there it is only logged, here it fails the test."""
+        self.announced: Callable[[], Latch[None]] = told
+        """When name servers have heard of a topic: at once, unless a test says otherwise."""
         self.broker = self._new_broker()
 
     def restart(self) -> None:
@@ -213,6 +222,7 @@ class BrokerInHand:
             turn=turn,
             store_host=STORE_HOST,
             on_topics_changed=self.changed_topics.extend,
+            until_announced=lambda: self.announced(),  # noqa: PLW0108 — a test may replace it
             random_below=self._random_below,
             unique_keys=UniqueKeys(STORE_HOST[:4], 4711, 0xCAFE, UTC),
             disk_space_of=self._disk_space_of,

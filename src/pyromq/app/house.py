@@ -9,13 +9,15 @@ background. READY is said when all of it is done.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import logging
 import os
 import signal
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AsyncExitStack
+import threading
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Final, Protocol
 
 from pyromq.clock import Clock, SystemClock
@@ -74,20 +76,45 @@ class Part(Protocol):
 class House:
     """One process: a loop, a turn, a transport, and the parts that live in it."""
 
-    def __init__(
-        self, remoting: RemotingConfig, clock: Clock | None = None, *, leash: int | None = None
-    ) -> None:
-        """`leash`: a pipe's descriptor; its end stops the process as SIGTERM does."""
-        self._leash = leash
+    def __init__(self, remoting: RemotingConfig, clock: Clock | None = None) -> None:
         self.loop = asyncio.get_running_loop()
         self.clock: Clock = SystemClock() if clock is None else clock
         self.remoting = remoting
         self.turn = Turn(self.loop.call_soon)
         self.transport = Transport(self.clock, _limits(remoting))
 
-    async def live(self, parts: Sequence[Part], announce: Callable[[str], None]) -> None:
-        """Serves until SIGTERM or SIGINT. Raises StartFailed."""
+    async def live(
+        self,
+        parts: Sequence[Part],
+        announce: Callable[[str], None],
+        *,
+        input_descriptor: int | None = None,
+    ) -> None:
+        """Serves until SIGTERM or SIGINT, or until that file ends: what a process does that is
+        nothing else. Raises StartFailed."""
         stopping = self._watch_signals()
+        if input_descriptor is not None:
+            self._watch_input(input_descriptor, stopping)
+        async with self.serving(parts, stopping):
+            if stopping.is_set():
+                return
+            # What lives now lives as long as the process: the collector need not look at it again.
+            gc.collect()
+            gc.freeze()
+            gc.set_threshold(GC_THRESHOLD, 20, 50)
+            announce(ready_line([part.doors() for part in parts]))
+            await stopping.wait()
+            _log.info("stopping")
+
+    @asynccontextmanager
+    async def serving(
+        self, parts: Sequence[Part], stopping: asyncio.Event | None = None
+    ) -> AsyncIterator[None]:
+        """Serves inside the block. Touches nothing but the running loop, so a guest in a process
+        of others (`pyromq.testing`) lives like this too. Raises StartFailed.
+
+        Where `stopping` is set while the parts start, the block is entered without all of them.
+        """
         async with AsyncExitStack() as ends:
             ends.callback(self.transport.stop_accepting)
             for part in parts:
@@ -103,17 +130,11 @@ class House:
                 part.prepare()
             ends.push_async_callback(self.transport.stop, self.remoting.stop_timeout_ms)
             self.transport.start()
-            await self._start(parts, ends, stopping)
-            if stopping.is_set():
-                return
-            # What lives now lives as long as the process: the collector need not look at it again.
-            gc.collect()
-            gc.freeze()
-            gc.set_threshold(GC_THRESHOLD, 20, 50)
-            announce(ready_line([part.doors() for part in parts]))
-            await stopping.wait()
-            _log.info("stopping")
-            self.transport.stop_accepting()
+            await self._start(parts, ends, asyncio.Event() if stopping is None else stopping)
+            try:
+                yield
+            finally:
+                self.transport.stop_accepting()
 
     async def _start(
         self, parts: Sequence[Part], ends: AsyncExitStack, stopping: asyncio.Event
@@ -123,18 +144,20 @@ class House:
             ends.push_async_callback(part.stop)
             start = asyncio.ensure_future(part.start())
             stop = asyncio.ensure_future(stopping.wait())
-            await asyncio.wait((start, stop), return_when=asyncio.FIRST_COMPLETED)
-            stop.cancel()
-            if not start.done():
-                start.cancel()
-            await asyncio.wait((start,))
+            try:
+                await asyncio.wait((start, stop), return_when=asyncio.FIRST_COMPLETED)
+            finally:  # also where who waits for the start gives up
+                stop.cancel()
+                if not start.done():
+                    start.cancel()
+                await asyncio.wait((start,))
             if start.cancelled():
                 return
             start.result()
 
     def _watch_signals(self) -> asyncio.Event:
-        """The first signal, or the leash's end, sets the event; after it a signal ends the process
-        by its default action."""
+        """The first signal sets the event; after it a signal ends the process by its default
+        action."""
         stopping = asyncio.Event()
         numbers = (signal.SIGTERM, signal.SIGINT)
 
@@ -146,16 +169,19 @@ class House:
 
         for number in numbers:
             self.loop.add_signal_handler(number, stop)
-        if (leash := self._leash) is not None:
-
-            def look() -> None:
-                if not os.read(leash, 1024):
-                    self.loop.remove_reader(leash)
-                    if not stopping.is_set():
-                        stop()
-
-            self.loop.add_reader(leash, look)
         return stopping
+
+    def _watch_input(self, descriptor: int, stopping: asyncio.Event) -> None:
+        """Sets the event when nobody can write to the descriptor any more. A thread, as a loop
+        cannot watch everything that standard input may be; it ends with the process."""
+
+        def read_to_the_end() -> None:
+            while os.read(descriptor, 4096):
+                pass
+            with contextlib.suppress(RuntimeError):  # the loop has ended for another reason
+                self.loop.call_soon_threadsafe(stopping.set)
+
+        threading.Thread(target=read_to_the_end, name="watch stdin", daemon=True).start()
 
 
 def ready_line(doors: Sequence[Mapping[str, str]]) -> str:

@@ -4,18 +4,26 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from importlib import import_module
+from typing import Final
 
 from pyromq.errors import StartFailed, StoreFailed
+
+TOOLS: Final = {"bench": "pyromq.cli.bench.main"}
+"""Commands with a command line of their own: where their `main(arguments)` is."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command; returns its exit code: 0, what `StartFailed` says, or 1 if the
     disk refused what a clean stop writes."""
-    from pyromq.app.options import NOT_BUILT, parse
-
     name = ""
+    arguments = sys.argv[1:] if arguments is None else arguments
     try:
-        options = parse(sys.argv[1:] if arguments is None else arguments)
+        if arguments and (tool := TOOLS.get(arguments[0])) is not None:
+            return int(import_module(tool).main(arguments[1:]))
+        from pyromq.app.options import NOT_BUILT, parse
+
+        options = parse(arguments)
         if options.command in NOT_BUILT:
             sys.stderr.write(f"pyromq {options.command}: not built yet\n")
             return 2
@@ -39,4 +47,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-__all__ = ["main"]
+__all__ = ["TOOLS", "main"]

@@ -89,6 +89,11 @@ class NamesrvPart:
         return self._listener
 
     @property
+    def namesrv(self) -> NameServer:
+        assert self._namesrv is not None, "open comes first"
+        return self._namesrv
+
+    @property
     def door(self) -> RemotingDoor:
         assert self._door is not None, "open comes first"
         return self._door

@@ -19,7 +19,7 @@ BROKER_COUNT_MAX: Final = 26
 """As many as there are letters."""
 OFF: Final = "off"
 
-NOT_BUILT: Final = ("proxy", "admin", "bench")
+NOT_BUILT: Final = ("proxy", "admin")
 """Commands whose names are taken and that do nothing yet."""
 DOORS_NOT_BUILT: Final = ("grpc", "http", "mqtt")
 
@@ -46,10 +46,12 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     _store(commands)
     for name in NOT_BUILT:
         commands.add_parser(name, help="not built yet", add_help=False)
+    # Its arguments never come here (main.TOOLS): this is its line in --help.
+    commands.add_parser("bench", help="load for any RocketMQ", add_help=False)
     found, rest = parser.parse_known_args(arguments)
     if found.command is None:
         raise ConfigInvalid(
-            "no command given; accepted are standalone, namesrv, broker, store; see --help"
+            "no command given; accepted are standalone, namesrv, broker, store, bench; see --help"
         )
     if rest and found.command not in NOT_BUILT:
         raise ConfigInvalid(f"unknown argument {rest[0]}; see pyromq {found.command} --help")
@@ -168,6 +170,11 @@ def _common(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         help="set a property; may be repeated",
+    )
+    parser.add_argument(
+        "--stop-with-stdin",
+        action="store_true",
+        help="stop when standard input ends: with the program that started this one",
     )
     parser.add_argument("--host", metavar="HOST", help="address to listen on (127.0.0.1)")
     parser.add_argument(

@@ -6,9 +6,8 @@ import argparse
 import asyncio
 import logging
 import os
-import shutil
 import stat
-import tempfile
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
@@ -30,11 +29,10 @@ def serve(options: argparse.Namespace) -> None:
     if getattr(options, "ephemeral", False):
         if options.data_dir is not None:
             raise ConfigInvalid("--ephemeral makes its own directory: --data-dir is not accepted")
-        directory = tempfile.mkdtemp(prefix="pyromq-")
-        try:
-            _serve_in(options, directory)
-        finally:
-            shutil.rmtree(directory, ignore_errors=True)
+        from pyromq.app.ephemeral import ephemeral_directory
+
+        with ephemeral_directory() as directory:
+            _serve_in(options, str(directory))
     else:
         _serve_in(options, None)
 
@@ -64,19 +62,23 @@ def _serve_in(options: argparse.Namespace, ephemeral_dir: str | None) -> None:
             _log.info(remark)
         for line in unserved:
             _log.warning(line)
-        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        with asyncio.Runner(loop_factory=loop_factory()) as runner:
             runner.run(_live(options, configured))
     finally:
         logs.stop()
 
 
 async def _live(options: argparse.Namespace, configured: Configured) -> None:
-    is_supervised = getattr(options, "supervised", None) is not None
-    house = House(configured.remoting, leash=_leash() if is_supervised else None)
-    await house.live(_parts(house, options, configured), say)
+    house = House(configured.remoting)
+    parts = parts_of(house, configured, options)
+    await house.live(parts, say, input_descriptor=_watched_input(options))
 
 
-def _parts(house: House, options: argparse.Namespace, configured: Configured) -> list[Part]:
+def parts_of(
+    house: House, configured: Configured, options: argparse.Namespace | None = None
+) -> list[Part]:
+    """The parts that a configuration asks for, introduced to each other. `options`: where there may
+    be several brokers, what the command line asked for."""
     parts: list[Part] = []
     own_namesrv: Callable[[], str | None] = lambda: None  # noqa: E731
     if configured.namesrv is not None:
@@ -94,7 +96,7 @@ def _parts(house: House, options: argparse.Namespace, configured: Configured) ->
                 return f"127.0.0.1:{listener.port}"
             return listener.address
 
-    if getattr(options, "brokers", 1) > 1:
+    if options is not None and getattr(options, "brokers", 1) > 1:
         from pyromq.app.brokers import BrokersPart
 
         parts.append(BrokersPart(options, configured, house.clock, own_namesrv=own_namesrv))
@@ -113,15 +115,22 @@ def _parts(house: House, options: argparse.Namespace, configured: Configured) ->
     return parts
 
 
-def _leash() -> int:
-    """Standard input, by which a supervised process hangs on the one that started it."""
-    kind = os.fstat(STANDARD_INPUT).st_mode
-    if not (stat.S_ISFIFO(kind) or stat.S_ISSOCK(kind)):
-        raise ConfigInvalid("--supervised: standard input is not a pipe, so its end tells nothing")
-    return STANDARD_INPUT
+def _watched_input(options: argparse.Namespace) -> int | None:
+    """Standard input, if its end stops this process: a supervised one hangs by it on the one that
+    started it."""
+    if getattr(options, "supervised", None) is not None:
+        kind = os.fstat(STANDARD_INPUT).st_mode
+        if not (stat.S_ISFIFO(kind) or stat.S_ISSOCK(kind)):
+            raise ConfigInvalid(
+                "--supervised: standard input is not a pipe, so its end tells nothing"
+            )
+        return STANDARD_INPUT
+    stops_with_stdin = getattr(options, "stop_with_stdin", False) and sys.__stdin__ is not None
+    return STANDARD_INPUT if stops_with_stdin else None
 
 
-def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
+def loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
+    """uvloop's where there is one."""
     try:
         import uvloop
     except ImportError:  # not made for this system
@@ -129,4 +138,4 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
     return uvloop.new_event_loop
 
 
-__all__ = ["serve"]
+__all__ = ["loop_factory", "parts_of", "serve"]

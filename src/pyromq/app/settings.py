@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -68,22 +68,33 @@ class Configured(NamedTuple):
     """What the log should say about the configuration."""
 
 
-def configure(options: argparse.Namespace, data_dir: str | None = None) -> Configured:
-    """Raises ConfigInvalid. `data_dir`: of an ephemeral process.
+def configure(
+    options: argparse.Namespace,
+    data_dir: str | None = None,
+    *,
+    environ: Mapping[str, str] | None = None,
+    more: Sequence[Source] = (),
+) -> Configured:
+    """Raises ConfigInvalid. `data_dir`: of an ephemeral broker. `environ`: os.environ unless given.
 
     Where sources say different things the last one counts: what fits the situation, what was
-    changed while running, NAMESRV_ADDR, the file, PYROMQ_… variables, --set, other options.
+    changed while running, NAMESRV_ADDR, the file, PYROMQ_… variables, --set, `more`, other options.
+    An ephemeral broker does not read NAMESRV_ADDR: that may name a real cluster, which must not
+    send its clients to it.
     """
+    if environ is None:
+        environ = os.environ
     kinds = _kinds(options)
     namesrv_port, broker_port = _port(options, "namesrv"), _port(options, "broker")
     overriding = [
-        environment_source(os.environ, kinds),
+        environment_source(environ, kinds),
         set_source(options.set),
+        *more,
         *option_source(options),
     ]
     sources = [
         *_ephemeral_sources(data_dir),
-        namesrv_source(os.environ),
+        *([namesrv_source(environ)] if data_dir is None else []),
         *([file_source(Path(options.config))] if options.config else []),
         *overriding,
     ]

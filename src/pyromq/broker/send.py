@@ -210,6 +210,9 @@ class Sends:
             is_late = True
         if topic_kept is not None:
             await topic_kept
+            if not request.is_oneway:
+                # Who sent to a new topic may look for its route, or start a consumer, at once.
+                await self._topics.announced()
 
         counters = self._counters
         counters.put_count += 1
@@ -285,6 +288,9 @@ class Sends:
             is_late = True
         if topic_kept is not None:
             await topic_kept
+            if not request.is_oneway:
+                # Who sent to a new topic may look for its route, or start a consumer, at once.
+                await self._topics.announced()
 
         counters = self._counters
         counters.put_count += len(log_offsets)

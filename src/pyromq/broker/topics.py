@@ -139,6 +139,11 @@ class Topics:
             raise ServiceUnavailable(f"topic[{shown(topic)}] cannot be kept: {failure}")
         return self._journal.newest
 
+    def announced(self) -> Latch[None]:
+        """Set when the name servers know every topic so far. As Apache's broker, which answers a
+        send that created a topic when it has registered it (registerSingleTopicAll)."""
+        return self._until_announced()
+
     def create_for_send(
         self, topic: str, default_topic: str, queue_nums: int, sys_flag: int
     ) -> int | None:

@@ -161,6 +161,22 @@ async def test_a_signal_while_a_part_starts_ends_the_start() -> None:
     ]  # fmt: skip
 
 
+async def test_the_end_of_its_input_ends_it() -> None:
+    log: list[str] = []
+    reading, writing = os.pipe()
+    house = House(RemotingConfig())
+
+    def announce(line: str) -> None:
+        log.append(line)
+        os.write(writing, b"what is said there does not count\n")
+        os.close(writing)
+
+    async with asyncio.timeout(WAIT_SECONDS):
+        await house.live([ToyPart("one", log)], announce, input_descriptor=reading)
+    os.close(reading)
+    assert log[-3:] == ["READY one=127.0.0.1:3", "stop one", "close one"]
+
+
 async def test_a_second_signal_is_left_to_the_system() -> None:
     seen: list[object] = []
 

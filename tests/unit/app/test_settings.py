@@ -55,6 +55,17 @@ def test_single_processes_are_configured_alone() -> None:
     assert configured("standalone", "--namesrv-port", "off").namesrv is None
 
 
+def test_an_ephemeral_broker_does_not_join_the_cluster_that_the_environment_names(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("NAMESRV_ADDR", "10.0.0.1:9876")
+    lasting, it = configured("standalone"), configured("standalone", data_dir="/tmp/x")
+    assert lasting.broker is not None
+    assert it.broker is not None
+    assert lasting.broker.namesrv_addr == "10.0.0.1:9876"
+    assert it.broker.namesrv_addr == ""
+
+
 def test_an_ephemeral_process_takes_free_ports_and_does_not_wait_for_the_disk() -> None:
     it = configured("standalone", "--ephemeral", data_dir="/tmp/x")
     assert it.namesrv is not None

@@ -9,7 +9,8 @@ import pytest
 
 from pyromq.domain.topic import TopicConfig
 from pyromq.errors import ServiceUnavailable, SystemBusy
-from tests.support.brokers import BrokerInHand, caller, properties, send_request
+from pyromq.waiting import Latch
+from tests.support.brokers import BrokerInHand, batch, caller, properties, send_request
 
 WAIVED = properties(UNIQ_KEY="ID1", WAIT="false")
 
@@ -120,6 +121,25 @@ def test_nobody_is_answered_before_the_topic_that_another_created_is_kept() -> N
     hand.engine.flush()
     hand.broker.end_turn()
     assert last.result.queue_offset == 3
+
+
+@pytest.mark.parametrize("kind", ["single", "batch", "one-way"])
+def test_a_send_that_creates_a_topic_is_answered_when_name_servers_know_it(kind: str) -> None:
+    """A client that has its answer may ask for the route at once, as with Apache's broker."""
+    hand = BrokerInHand()
+    heard: Latch[None] = Latch()
+    hand.announced = lambda: heard
+    if kind == "batch":
+        request = send_request("New", batch((b"one", "")))
+        asked = hand.ask(hand.broker.send_batch(caller(), request))
+    else:
+        request = send_request("New", is_oneway=kind == "one-way")
+        asked = hand.ask(hand.broker.send(caller(), request))
+    hand.end_turn()
+    hand.flush()
+    assert asked.is_waiting == (kind != "one-way")
+    heard.set(None)
+    assert asked.result.queue_offset == 0
 
 
 def test_a_topic_that_cannot_be_kept_takes_no_messages() -> None:

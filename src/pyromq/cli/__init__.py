@@ -1,0 +1,1 @@
+"""Commands for any RocketMQ cluster, built on `pyromq.client`."""

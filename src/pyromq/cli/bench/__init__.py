@@ -1,0 +1,1 @@
+"""`pyromq bench`: load for any RocketMQ, measured as a client sees it."""

@@ -9,7 +9,7 @@ from typing import Final
 
 from pyromq.errors import StartFailed, StoreFailed
 
-TOOLS: Final = {"bench": "pyromq.cli.bench.main"}
+TOOLS: Final = {"admin": "pyromq.cli.admin", "bench": "pyromq.cli.bench.main"}
 """Commands with a command line of their own: where their `main(arguments)` is."""
 
 

@@ -19,7 +19,7 @@ BROKER_COUNT_MAX: Final = 26
 """As many as there are letters."""
 OFF: Final = "off"
 
-NOT_BUILT: Final = ("proxy", "admin")
+NOT_BUILT: Final = ("proxy",)
 """Commands whose names are taken and that do nothing yet."""
 DOORS_NOT_BUILT: Final = ("grpc", "http", "mqtt")
 
@@ -46,12 +46,14 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     _store(commands)
     for name in NOT_BUILT:
         commands.add_parser(name, help="not built yet", add_help=False)
-    # Its arguments never come here (main.TOOLS): this is its line in --help.
+    # Their arguments never come here (main.TOOLS): these are their lines in --help.
+    commands.add_parser("admin", help="administer a cluster, ours or Apache's", add_help=False)
     commands.add_parser("bench", help="load for any RocketMQ", add_help=False)
     found, rest = parser.parse_known_args(arguments)
     if found.command is None:
         raise ConfigInvalid(
-            "no command given; accepted are standalone, namesrv, broker, store, bench; see --help"
+            "no command given; accepted are standalone, namesrv, broker, store, admin, bench; "
+            "see --help"
         )
     if rest and found.command not in NOT_BUILT:
         raise ConfigInvalid(f"unknown argument {rest[0]}; see pyromq {found.command} --help")

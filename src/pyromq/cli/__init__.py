@@ -1,1 +1,2 @@
-"""Commands for any RocketMQ cluster, built on `pyromq.client`."""
+"""Commands for any RocketMQ cluster, built on `pyromq.client`. Everything is imported when its
+command runs: the start stays short."""

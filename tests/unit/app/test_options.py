@@ -34,7 +34,7 @@ def test_apaches_letters_are_accepted() -> None:
     assert (namesrv.config, namesrv.print_config) == ("namesrv.conf", True)
 
 
-@pytest.mark.parametrize("command", ["proxy", "admin"])
+@pytest.mark.parametrize("command", ["proxy"])
 def test_commands_not_built_yet_take_any_arguments(command: str) -> None:
     assert parse([command, "sub", "-x", "--whatever", "1"]).command == command
 

@@ -67,6 +67,7 @@ public final class Main {
         Map.entry("release", Ledger::release),
         Map.entry("admin", Admin::run),
         Map.entry("monitor", Monitoring::round),
+        Map.entry("filter", Filtering::run),
         Map.entry("mqadmin", Mqadmin::run)));
 
     private static boolean hasFailed;

@@ -1,0 +1,1 @@
+"""mqadmin's commands, by what they are about."""

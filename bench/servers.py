@@ -43,9 +43,6 @@ class Server(Target, Protocol):
         """Its store."""
 
     @property
-    def namesrv(self) -> str: ...
-
-    @property
     def pids(self) -> Mapping[str, int]:
         """All its processes by what they are."""
 
@@ -201,11 +198,6 @@ class Apache:
             jvm=APACHE_BROKER_JVM,
         ).start()
         return time.monotonic() - began
-
-    @property
-    def namesrv(self) -> str:
-        assert self._names is not None
-        return self._names.address
 
     @property
     def broker_pid(self) -> int:

@@ -116,9 +116,8 @@ def test_queues_are_allocated_and_trial_messages_sent(
         round_trip.rows[0],
         *([*row[:2], *row[3:]] for row in round_trip.rows[1:2]),
     ]
-    outcome["clusterRT of no cluster"] = console.say(
-        "clusterRT -a 3 -c NoCluster", lines=2
-    ).masked()[:1]
+    nowhere = console.say("clusterRT -a 3 -i 1 -c NoCluster", lines=2)
+    assert nowhere.text.splitlines()[1].startswith("cluster [NoCluster] not exist")
     console.done("consumeMessage -t trial -g trial-readers -b broker-a -i 0 -o 0 -c 1")
     console.note(f"brokerConsumeStats -b {console.broker} -o true")
     differential.check("mqadmin-trial", {**outcome, **console.forget()})
@@ -131,7 +130,7 @@ def test_producers_are_listed(console: Console, peer: Peer, differential: Differ
     assert "haulers" not in nobody.text
     with JavaSession(peer.namesrv) as clients:
         clients.begin(
-            "send", "--topic", "freight", "--group", "haulers", "--count", 60, "--pause-ms", 30
+            "send", "--topic", "freight", "--group", "haulers", "--count", 120, "--pause-ms", 30
         )
         listed = console.until(f"producer -b {console.broker}", "haulers")
         (row,) = [line for line in listed.masked() if "haulers" in line]
@@ -146,7 +145,7 @@ def test_replicas_are_told_of_and_there_are_none(
     assert ["#SlaveNum", "0"] in status.rows
     console.note(f"haStatus -c {CLUSTER}")
     again = console.say(f"haStatus -b {console.broker} -i 1", lines=10)
-    assert again.text.count("#SlaveNum") == 2
+    assert again.text.count("#SlaveNum") >= 2
     console.note("haStatus")
     console.note(f"resetMasterFlushOffset -b {console.broker} -o 100")
     differential.check("mqadmin-replicas", masked_log_end(console.forget()))

@@ -7,7 +7,7 @@ import io
 import json
 from typing import Any
 
-from pyromq.cli.admin import run
+from pyromq.cli.admin import main
 from tests.support.processes import retries
 
 WAIT_SECONDS = 20.0
@@ -23,7 +23,7 @@ class AdminCommand:
         """Exit code, stdout and stderr."""
         out, err = io.StringIO(), io.StringIO()
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-            code = run([*map(str, words), "-n", self.namesrv])
+            code = main([*map(str, words), "-n", self.namesrv])
         return code, out.getvalue(), err.getvalue()
 
     def ask(self, *words: object) -> Any:

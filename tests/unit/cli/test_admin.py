@@ -9,8 +9,7 @@ import sys
 
 import pytest
 
-from pyromq.app.main import main
-from pyromq.cli.admin import carry_out, run
+from pyromq.cli.admin import carry_out, main
 from pyromq.cli.calls import CallFailed, CallRefused, Fields, Plan, Rows, Step, parse_time
 from pyromq.cli.table import COMMANDS
 
@@ -55,7 +54,7 @@ def test_wrong_usage_is_one_line_and_exit_code_2(
 def test_commands_of_later_are_one_line_and_exit_code_1(
     name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run([name, "-whatever", "1"]) == 1
+    assert main([name, "-whatever", "1"]) == 1
     out, err = capsys.readouterr()
     assert (out, err) == (
         "",
@@ -67,7 +66,7 @@ def test_a_server_that_is_not_there_is_one_line_and_exit_code_1(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("NAMESRV_ADDR", "127.0.0.1:1")
-    assert run(["topicList"]) == 1
+    assert main(["topicList"]) == 1
     out, err = capsys.readouterr()
     assert out == ""
     assert err.startswith("pyromq admin topicList: 127.0.0.1:1: no connection")
@@ -78,18 +77,18 @@ def test_a_file_that_is_not_there_is_one_line_and_exit_code_1(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     words = ["updateTopicList", "-b", "h:1", "-n", "h:1", "-f"]
-    assert run([*words, "/nowhere/topics.json"]) == 1
+    assert main([*words, "/nowhere/topics.json"]) == 1
     assert capsys.readouterr().err == (
         "pyromq admin updateTopicList: /nowhere/topics.json: No such file or directory\n"
     )
 
 
 def test_help_lists_every_command_and_names_options(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["help"]) == 0
+    assert main(["help"]) == 0
     assert "  topicStatus " in capsys.readouterr().out
-    assert run(["help", "topicStatus"]) == 0
+    assert main(["help", "topicStatus"]) == 0
     assert "-t TEXT, --topic TEXT" in capsys.readouterr().out
-    assert run(["help", "what"]) == 2
+    assert main(["help", "what"]) == 2
 
 
 def test_a_command_imports_neither_uvloop_nor_rich_nor_the_servers() -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pyromq.cli.admin import run
+from pyromq.cli.admin import main
 from pyromq.cli.doctor import (
     check_address,
     check_disk,
@@ -105,7 +105,7 @@ def test_kernel_settings_are_found_with_the_command_that_mends_them(tmp_path: Pa
 def test_without_a_name_server_the_machine_is_looked_at_and_the_exit_code_is_1(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    assert run(["doctor", "-n", "127.0.0.1:1", "--json"]) == 1
+    assert main(["doctor", "-n", "127.0.0.1:1", "--json"]) == 1
     found = json.loads(capsys.readouterr().out)
     assert [one["check"] for one in found if one["severity"] == "error"] == [
         "name server",

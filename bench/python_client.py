@@ -6,6 +6,13 @@ The client is kept on core 0, the servers on the others. Some hundred senders ea
 before the next, so that as many are in flight all the time; in the end the topic's offsets must
 have grown by what was confirmed. CPU time is the client process' own: what one core could do if it
 had nothing else to wait for, and steadier than the rate on a machine with other work.
+
+With `--grpc-python` and `--proxy-classpath` the official client rocketmq-python-client sends too,
+through Apache's proxy before the same Apache broker. It needs an interpreter with that package:
+
+    uv venv VENV && VIRTUAL_ENV=VENV uv pip install rocketmq-python-client==5.1.2
+    mvn dependency:build-classpath -Dmdep.outputFile=cp.txt  # of a pom with rocketmq-proxy 5.5.0
+    python -m bench.python_client --grpc-python VENV/bin/python --proxy-classpath cp.txt
 """
 
 from __future__ import annotations
@@ -13,9 +20,11 @@ from __future__ import annotations
 import argparse
 import asyncio
 import datetime
+import json
 import os
 import platform
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
@@ -28,14 +37,17 @@ import uvloop
 
 from bench.machine import machine, on_core
 from bench.report import commit, table
-from bench.servers import SERVERS, Server, servers_named
+from bench.servers import SERVERS, START_SECONDS, Server, servers_named
 from pyromq.client import ClientInstance, Message, Producer
 from pyromq.client.offsets import max_offset
 from pyromq.wire.remoting.frame import SerializeType
+from tests.support.foreign import java_command
+from tests.support.processes import ServerProcess, child_environment, free_port
 
 TOPIC = "PythonClient"
 CLIENT_CORE = 0
 SETTINGS = ("flushDiskType=ASYNC_FLUSH",)
+PROXY_JVM = ("-Xms256m", "-Xmx1g", "-XX:MaxDirectMemorySize=512m", "-XX:-UsePerfData")
 RESULTS = Path(__file__).parent / "results"
 HEAD = ("server", "headers", "way", "messages/s", "best", "µs CPU of the client per message")
 
@@ -129,6 +141,61 @@ async def measure(
     return rows
 
 
+def measure_grpc(
+    namesrv: str, root: Path, options: argparse.Namespace
+) -> tuple[str, str, str, str, str, str]:
+    """The official client's row, through a proxy that runs for it."""
+    home = root / "proxy"
+    (home / "conf").mkdir(parents=True)
+    port = free_port()
+    (home / "conf" / "rmq-proxy.json").write_text(
+        json.dumps(
+            {
+                "rocketMQClusterName": "DefaultCluster",
+                "namesrvAddr": namesrv,
+                "grpcServerPort": port,
+                "remotingListenPort": free_port(),
+            }
+        )
+    )
+    classpath = Path(options.proxy_classpath).read_text().strip()
+    flags = (*PROXY_JVM, f"-Duser.home={home}")
+    proxy = ServerProcess(
+        "Apache proxy",
+        [java_command(), *flags, "-cp", classpath, "org.apache.rocketmq.proxy.ProxyStartup"],
+        environment=child_environment(ROCKETMQ_HOME=str(home)),
+        cwd=home,
+    )
+    try:
+        proxy.await_line("startup successfully", START_SECONDS)
+        _move(proxy.pid, sorted(os.sched_getaffinity(0) - {CLIENT_CORE}) or [CLIENT_CORE])
+        script = Path(__file__).with_name("grpc_python_client.py")
+        words = [f"127.0.0.1:{port}", TOPIC, options.grpc_messages, options.rounds]
+        done = subprocess.run(
+            ["taskset", "-c", str(CLIENT_CORE), options.grpc_python, str(script)]
+            + [str(word) for word in (*words, options.in_flight, options.size)],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=600,
+        )
+        assert done.returncode == 0, done.stderr[-2000:]
+    finally:
+        proxy.kill()
+    rounds = [Round(**json.loads(line)) for line in done.stdout.splitlines() if line[:1] == "{"]
+    rates = [each.per_second for each in rounds]
+    row = (
+        "Apache, by its proxy",
+        "gRPC",
+        "rocketmq-python-client 5.1.2, single",
+        f"{statistics.median(rates):,.0f}",
+        f"{max(rates):,.0f}",
+        f"{statistics.median(each.cpu_us for each in rounds):.1f}",
+    )
+    print(*row, sep="\t", flush=True)
+    return row
+
+
 def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="bench.python_client", description=__doc__)
     parser.add_argument("--servers", default="pyromq,apache", help="a list of: pyromq, apache")
@@ -137,6 +204,9 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--in-flight", type=int, default=512)
     parser.add_argument("--size", type=int, default=128, help="bytes of a body")
+    parser.add_argument("--grpc-python", help="an interpreter that has rocketmq-python-client")
+    parser.add_argument("--proxy-classpath", help="a file with rocketmq-proxy's class path")
+    parser.add_argument("--grpc-messages", type=int, default=20_480, help="per round")
     parser.add_argument("--label", help="writes results/<date>-<label>.md")
     options = parser.parse_args(arguments)
     names = options.servers.split(",")
@@ -156,6 +226,8 @@ def main(arguments: Sequence[str]) -> int:
                     _move(pid, others)
                 with on_core(os.getpid(), CLIENT_CORE):
                     rows += uvloop.run(measure(server, options))
+                if options.grpc_python and server.name == "Apache":
+                    rows.append(measure_grpc(server.namesrv, Path(root), options))
             finally:
                 server.clear()
     text = page(options, rows, versions, kind, load_before)

@@ -110,3 +110,14 @@ def java(peer: Peer) -> Iterator[JavaSession]:
     with JavaSession(peer.namesrv) as session:
         session.run("version")
         yield session
+
+
+@pytest.fixture(scope="session", params=["ours", "apache"])
+def python_peer(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Peer]:
+    """For our own client: the same tests run against our server and against Apache's."""
+    if request.param == "apache":
+        request.getfixturevalue("java_program")
+    with running_peer(request.param, tmp_path_factory.mktemp("python")) as peer:
+        yield peer

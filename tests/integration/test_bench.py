@@ -12,11 +12,10 @@ from pyromq.app.main import main
 from pyromq.codes import RequestCode
 from tests.support.peers import Peer
 from tests.support.processes import ask, await_answer
-from tests.support.python_client import fresh, python_peer
+from tests.support.python_client import fresh
 
 pytestmark = pytest.mark.foreign
 
-__all__ = ["python_peer"]
 
 QUEUES = 4
 

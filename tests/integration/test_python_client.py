@@ -27,11 +27,9 @@ from pyromq.wire.remoting.frame import SerializeType
 from pyromq.wire.remoting.headers.clients import ProducerConnectionHeader
 from tests.support.foreign import mqadmin
 from tests.support.peers import Peer
-from tests.support.python_client import bodies, fresh, names_of, python_peer, read_all
+from tests.support.python_client import bodies, fresh, names_of, read_all
 
 pytestmark = pytest.mark.foreign
-
-__all__ = ["python_peer"]
 
 
 async def test_a_message_arrives_as_it_was_sent(python_peer: Peer) -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from pyromq.client import (
@@ -26,13 +28,14 @@ from pyromq.client import (
 from pyromq.client.offsets import committed_offset
 from pyromq.codes import RequestCode
 from pyromq.wire.remoting.bodies.resets import decode_consumer_status
+from pyromq.wire.remoting.headers.relays import ConsumeDirectlyHeader
 from pyromq.wire.remoting.headers.resets import ConsumerStatusHeader, ResetOffsetHeader
+from tests.support.foreign import mqadmin
 from tests.support.peers import Peer
-from tests.support.python_client import fresh, python_peer, read_all
+from tests.support.python_client import fresh, read_all
 
 pytestmark = pytest.mark.foreign
 
-__all__ = ["python_peer"]
 
 SECONDS = 40
 FIRST = ConsumeFromWhere.FIRST_OFFSET
@@ -298,6 +301,45 @@ async def test_a_reset_moves_a_running_consumer(python_peer: Peer) -> None:
         )
         await seen.until_count(20)
     assert seen.bodies == numbers(10) + numbers(10)
+
+
+async def test_tools_see_what_a_consumer_does_and_have_it_try_a_message(
+    python_peer: Peer, java_program: None
+) -> None:
+    topic, group = fresh("PushAsked"), fresh("asked")
+    async with Producer(python_peer.namesrv, "P") as producer:
+        good = await producer.send(Message(topic, b"good", sharding_key="k"))
+        bad = await producer.send(Message(topic, b"bad", sharding_key="k"))
+    seen = Seen()
+
+    async def listen(message: ReceivedMessage) -> None:
+        seen.add(message)
+        if message.body == b"bad" and len(seen.messages) > 2:
+            raise ValueError("a fault of the listener")
+
+    async with consuming(python_peer, group, topic, listen) as consumer:
+        await seen.until_count(2)
+        client_id = consumer.instance.client_id
+        results = {}
+        for sent in (good, bad):
+            header = ConsumeDirectlyHeader(
+                consumer_group=group, client_id=client_id, msg_id=sent.offset_message_id
+            )
+            answer = await consumer.instance.call(
+                python_peer.broker, RequestCode.CONSUME_MESSAGE_DIRECTLY, header
+            )
+            results[sent.message_id] = msgspec.json.decode(answer.body)
+        assert [message.message_id for message in seen.messages[2:]] == list(results)
+        assert results[good.message_id]["consumeResult"] == "CR_SUCCESS"
+        assert results[bad.message_id]["consumeResult"] == "CR_THROW_EXCEPTION"
+        assert "a fault of the listener" in results[bad.message_id]["remark"]
+        shown = await asyncio.to_thread(
+            mqadmin, f"consumerStatus -g {group} -i {client_id}", namesrv=python_peer.namesrv
+        )
+    assert re.search(r"PROP_CLIENT_VERSION\s*: V5_5_0", shown), shown
+    assert re.search(rf"Topic: {topic}\s.*SubExpression: \*", shown), shown
+    queue = good.queue
+    assert re.search(rf"{topic}\s+{queue.broker_name}\s+{queue.queue_id}\s+2\b", shown), shown
 
 
 async def test_stopping_lets_a_running_listener_end_and_commits_it(python_peer: Peer) -> None:

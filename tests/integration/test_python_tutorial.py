@@ -10,15 +10,12 @@ from pathlib import Path
 import pytest
 
 from tests.support.peers import Peer
-from tests.support.python_client import python_peer
 
 ROOT = Path(__file__).parent.parent.parent
 TUTORIAL = (ROOT / "docs" / "tutorial" / "python-client.md").read_text()
 PROGRAMS = re.findall(r"^`(\w+\.py)`\n\n```python\n(.*?)^```", TUTORIAL, re.DOTALL | re.MULTILINE)
 
 pytestmark = pytest.mark.foreign
-
-__all__ = ["python_peer"]
 
 
 def test_the_tutorials_programs_do_what_it_says(python_peer: Peer, tmp_path: Path) -> None:

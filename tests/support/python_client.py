@@ -4,27 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Collection, Iterator
-
-import pytest
+from collections.abc import Collection
 
 from pyromq.client import MessageQueue, PullConsumer, ReceivedMessage, RouteNotFound
-from tests.support.peers import Peer, running_peer
 
 SECONDS = 20
 
 _numbers = itertools.count(1)
-
-
-@pytest.fixture(scope="module", params=["ours", "apache"])
-def python_peer(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Peer]:
-    """The same tests run against our server and against Apache's."""
-    if request.param == "apache":
-        request.getfixturevalue("java_program")
-    with running_peer(request.param, tmp_path_factory.mktemp("python")) as peer:
-        yield peer
 
 
 def fresh(word: str) -> str:

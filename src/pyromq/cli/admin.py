@@ -222,4 +222,4 @@ def _help(words: Sequence[str]) -> int:
     return 0
 
 
-__all__ = ["EXIT_FAILED", "EXIT_USAGE", "carry_out", "parser_of", "main"]
+__all__ = ["EXIT_FAILED", "EXIT_USAGE", "carry_out", "main", "parser_of"]

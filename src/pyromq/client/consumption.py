@@ -49,6 +49,8 @@ class Outcome(Struct, frozen=True):
     is_success: bool
     delay_level: int = 0
     suspend_ms: int | None = None
+    error: Exception | None = None
+    """What the listener raised."""
 
 
 class ListenerCalls:
@@ -83,10 +85,10 @@ class ListenerCalls:
                 await self._run(message)
         except ReconsumeLater as later:
             error = later
-            outcome = Outcome(False, later.delay_level, later.suspend_ms)
+            outcome = Outcome(False, later.delay_level, later.suspend_ms, later)
         except Exception as failure:  # noqa: BLE001 - a stranger's code: the message comes again
             error = failure
-            outcome = Outcome(False)
+            outcome = Outcome(False, error=failure)
             _log.warning(
                 "%s: message %s of topic %s not consumed",
                 self._group,

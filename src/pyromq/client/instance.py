@@ -64,7 +64,7 @@ class Member(Protocol):
     def members_changed(self) -> None:
         """Another member of the group came or left."""
 
-    def serve(self, request: Command) -> Command | None:
+    def serve(self, address: str, request: Command) -> Command | None:
         """A broker's request about the group; None if there is nothing to answer (yet)."""
 
 
@@ -320,7 +320,7 @@ class ClientInstance:
             return answer(address, request)
         member = self._members.get(request.ext.get("consumerGroup") or request.ext.get("group", ""))
         if member is not None:
-            return member.serve(request)
+            return member.serve(address, request)
         return not_supported(address, request)
 
     def _members_changed(self, _: str, request: Command) -> None:

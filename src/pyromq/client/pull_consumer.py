@@ -360,9 +360,9 @@ class PullConsumer:
     def members_changed(self) -> None:
         """Nothing, likewise."""
 
-    def serve(self, request: Command) -> Command | None:
+    def serve(self, address: str, request: Command) -> Command | None:
         """No request of a broker concerns a consumer with assigned queues."""
-        return not_supported(self.group, request)
+        return not_supported(address, request)
 
     # ── small things ────────────────────────────────────────────────────────────────────────────
 

@@ -39,7 +39,7 @@ from pyromq.client.errors import ClientClosed
 from pyromq.client.given_back import give_back, send_again
 from pyromq.client.hooks import ConsumeHook
 from pyromq.client.instance import ClientInstance, not_supported
-from pyromq.client.message import ReceivedMessage
+from pyromq.client.message import ReceivedMessage, received
 from pyromq.client.offset_store import (
     BrokerOffsets,
     FileOffsets,
@@ -51,17 +51,24 @@ from pyromq.client.ordered import OrderedWork
 from pyromq.client.pull import PULL_COUNT_MAX, SUSPEND_MS, Puller
 from pyromq.client.queue_locks import RENEW_INTERVAL_MS, QueueLocks
 from pyromq.client.queue_reader import HELD_BYTES_MAX, HELD_COUNT_MAX, SPAN_MAX, QueueReader
-from pyromq.codes import RequestCode
+from pyromq.client.running import in_hand, result_name
+from pyromq.codes import VERSION_DESCRIPTION, RequestCode
 from pyromq.domain.group import ConsumerData, Subscription, check_group_name
 from pyromq.domain.rebalance import Allocation, averagely
 from pyromq.domain.route import MessageQueue
 from pyromq.domain.subscription import SUB_ALL, TAG, parse_subscription
 from pyromq.domain.topic import check_topic_name, retry_topic
-from pyromq.errors import RequestFailed
+from pyromq.errors import PyromqError, RequestFailed
 from pyromq.units import MINUTE_MS
 from pyromq.wire.remoting.bodies.resets import decode_reset_offsets, encode_own_status
+from pyromq.wire.remoting.bodies.running import (
+    DirectResult,
+    encode_direct_result,
+    encode_running_info,
+)
 from pyromq.wire.remoting.fields import decode_header
 from pyromq.wire.remoting.frame import Command
+from pyromq.wire.remoting.headers.relays import ConsumeDirectlyHeader
 from pyromq.wire.remoting.headers.resets import ResetOffsetHeader
 
 WORKERS: Final = 20
@@ -140,13 +147,15 @@ class PushConsumer:
             threads_max=workers,
             hooks=hooks,
         )
+        self._workers = workers
         self._locks = QueueLocks(self._instance, group)
         self._work = self._make_work(workers)
         self._offsets: OffsetStore = BrokerOffsets(self._instance, group)
         self._assignment = Assignment(self)
         self._tasks: list[asyncio.Task[None]] = []
-        self._resets: set[asyncio.Task[None]] = set()
+        self._asides: set[asyncio.Task[None]] = set()
         self._is_running = False
+        self._started_ms = 0
 
     def _make_work(self, workers: int) -> ConcurrentWork | OrderedWork:
         if self._is_ordered:
@@ -210,6 +219,7 @@ class PushConsumer:
             )
         self._instance.add_consumer(self)
         self._is_running = True
+        self._started_ms = self._instance.clock.now_ms()
         self._work.start()
         await self._assignment.begin()
         self._own(self._assignment.keep(), "rebalance")
@@ -225,7 +235,7 @@ class PushConsumer:
         if not self._is_running:
             return
         self._is_running = False
-        tasks, self._tasks = [*self._tasks, *self._resets], []
+        tasks, self._tasks = [*self._tasks, *self._asides], []
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -299,6 +309,7 @@ class PushConsumer:
             offsets=self._offsets,
             begin_at=self._begin_at,
             deliver=self._work.deliver,
+            clock=self._instance.clock,
             count_max=count_max,
             bytes_max=bytes_max,
             span_max=span_max,
@@ -371,7 +382,7 @@ class PushConsumer:
     def members_changed(self) -> None:
         self._assignment.want()
 
-    def serve(self, request: Command) -> Command | None:
+    def serve(self, address: str, request: Command) -> Command | None:
         if request.code == RequestCode.RESET_CONSUMER_CLIENT_OFFSET:
             header = decode_header(ResetOffsetHeader, request.ext)
             try:
@@ -389,7 +400,50 @@ class PushConsumer:
                 if queue.topic == topic
             }
             return Command.response_to(request, body=encode_own_status(noted))
-        return not_supported(self.group, request)
+        if request.code == RequestCode.GET_CONSUMER_RUNNING_INFO:
+            return Command.response_to(request, body=self._running_info())
+        if request.code == RequestCode.CONSUME_MESSAGE_DIRECTLY and self._is_running:
+            self._aside(self._consume_directly(address, request), "direct")
+            return None  # answered when the listener has ended
+        return not_supported(address, request)
+
+    def _running_info(self) -> bytes:
+        return encode_running_info(
+            {
+                "PROP_CLIENT_VERSION": VERSION_DESCRIPTION,
+                "PROP_CONSUMEORDERLY": "true" if self._is_ordered else "false",
+                "PROP_CONSUME_TYPE": "CONSUME_PASSIVELY",
+                "PROP_CONSUMER_START_TIMESTAMP": str(self._started_ms),
+                "PROP_NAMESERVER_ADDR": ";".join(self._instance.namesrv),
+                "PROP_THREADPOOL_CORE_SIZE": str(self._workers),
+            },
+            list(self._subscriptions.values()),
+            {
+                reader.queue: in_hand(reader, is_locked=self._locks.is_held(reader.queue))
+                for reader in self._assignment.readers
+            },
+        )
+
+    async def _consume_directly(self, address: str, request: Command) -> None:
+        """An administrator has this consumer try one message, outside of its turn."""
+        began_ms = self._instance.clock.monotonic_ms()
+        header = decode_header(ConsumeDirectlyHeader, request.ext)
+        queue = MessageQueue(header.broker_name or "", 0, header.topic or "")
+        try:
+            (message,) = received(queue, request.body)
+        except (PyromqError, ValueError) as error:
+            result = DirectResult(consume_result="CR_THROW_EXCEPTION", remark=str(error))
+        else:
+            outcome = await self._calls.call(message)
+            result = DirectResult(
+                order=self._is_ordered,
+                consume_result=result_name(outcome),
+                remark=None if outcome.is_success else repr(outcome.error),
+                spent_time_mills=self._instance.clock.monotonic_ms() - began_ms,
+            )
+        answer = Command.response_to(request, body=encode_direct_result(result))
+        if not self._instance.remoting.answer(address, answer):
+            _log.warning("%s is gone, which asked to consume a message directly", address)
 
     def _reset(self, topic: str, reset: dict[MessageQueue, int]) -> None:
         """Somebody has reset the group's offsets: go on there."""
@@ -402,9 +456,13 @@ class PushConsumer:
             await self._offsets.persist(reset)
 
         if self._is_running:
-            task = asyncio.get_running_loop().create_task(go_on(), name=f"{self.group} reset")
-            self._resets.add(task)
-            task.add_done_callback(self._resets.discard)
+            self._aside(go_on(), "reset")
+
+    def _aside(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        """Something short that a broker asked for; `stop` ends it."""
+        task = asyncio.get_running_loop().create_task(work, name=f"{self.group} {name}")
+        self._asides.add(task)
+        task.add_done_callback(self._asides.discard)
 
 
 __all__ = ["MessageModel", "PushConsumer"]

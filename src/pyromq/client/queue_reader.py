@@ -15,6 +15,7 @@ from pyromq.client.message import ReceivedMessage
 from pyromq.client.offset_store import OffsetStore
 from pyromq.client.pull import Puller, PullStatus
 from pyromq.client.window import Window
+from pyromq.clock import Clock
 from pyromq.codes import ResponseCode
 from pyromq.domain.group import Subscription
 from pyromq.domain.route import MessageQueue
@@ -48,6 +49,7 @@ class QueueReader:
         offsets: OffsetStore,
         begin_at: Callable[[MessageQueue], Awaitable[int]],
         deliver: Deliver,
+        clock: Clock,
         count_max: int = HELD_COUNT_MAX,
         bytes_max: int = HELD_BYTES_MAX,
         span_max: int | None = SPAN_MAX,
@@ -61,6 +63,10 @@ class QueueReader:
         self._offsets = offsets
         self._begin_at = begin_at
         self._deliver = deliver
+        self._clock = clock
+        self.last_pull_ms = 0
+        self.last_end_ms = 0
+        """Wall-clock times of the last pull and of the last message's end; 0: there was none."""
         self._count_max = count_max
         self._bytes_max = bytes_max
         self._span_max = span_max
@@ -95,6 +101,7 @@ class QueueReader:
         if not self.is_current(window):
             return
         window.end(message)
+        self.last_end_ms = self._clock.now_ms()
         self._offsets.note(self.queue, window.commit_offset)
         if self._may_pull(window):
             self._has_room.set()
@@ -134,6 +141,7 @@ class QueueReader:
         while not self._may_pull(window):
             self._has_room.clear()
             await self._has_room.wait()
+        self.last_pull_ms = self._clock.now_ms()
         pulled = await self._puller.pull(self.queue, window.next_offset, self._subscription())
         if pulled.status is PullStatus.OFFSET_ILLEGAL:
             _log.warning(

@@ -156,6 +156,12 @@ class _Channel(asyncio.Protocol):
         request.opaque = self._new_opaque()
         self._write(request)
 
+    def answer(self, command: Command) -> bool:
+        """Whether the connection was there to take it."""
+        if self.is_open:
+            self._write(command)
+        return self.is_open
+
     def close(self) -> None:
         if self._transport is not None:
             self._flush()
@@ -269,6 +275,11 @@ class RemotingClient:
         if channel is None or not channel.has_room:
             channel = await self._ready_channel(address, code, timeout_ms)
         channel.tell(request)
+
+    def answer(self, address: str, answer: Command) -> bool:
+        """Answers a server's request later than `on_request`; False if its connection is gone."""
+        channel = self._channels.get(address)
+        return channel is not None and channel.answer(answer)
 
     async def close(self) -> None:
         """Closes all connections; requests under way fail with PeerUnreachable."""

@@ -239,6 +239,9 @@ class Routes:
         if self._routes.get(topic) == route:
             return
         self._routes[topic] = route
+        named = {data.broker_name for known in self._routes.values() for data in known.broker_datas}
+        for name in self._brokers.keys() - named:
+            del self._brokers[name]  # else it would get heartbeats for ever
         queues = _writable(topic, route)
         has_choice = len({queue.broker_name for queue in queues}) > 1
         self._publications[topic] = Publication(queues, is_guess, has_choice)

@@ -49,9 +49,15 @@ class Window:
         return next(iter(self._held), self.next_offset)
 
     @property
+    def ends(self) -> tuple[int, int]:
+        """Offsets of the first and the last message held; 0 and 0 if there is none."""
+        return (next(iter(self._held)), next(reversed(self._held))) if self._held else (0, 0)
+
+    @property
     def span(self) -> int:
         """Places from the first message that has not ended to the last one held."""
-        return next(reversed(self._held)) - next(iter(self._held)) if self._held else 0
+        first, last = self.ends
+        return last - first
 
 
 __all__ = ["Window"]

@@ -8,6 +8,7 @@ import pytest
 
 from pyromq.app.broker import BrokerPart
 from pyromq.app.house import House
+from pyromq.app.kept_settings import KeptSettings
 from pyromq.app.settings import engine_settings
 from pyromq.config import BrokerConfig, RemotingConfig, StoreConfig
 from tests.support.brokers import STORE_HOST
@@ -23,7 +24,8 @@ def test_a_smaller_message_size_does_not_shut_out_what_is_stored_already() -> No
 async def test_the_express_lane_can_be_switched_off(tmp_path: Path, is_on: bool) -> None:
     house = House(RemotingConfig())
     config = BrokerConfig(listen_port=0, express_lane=is_on)
-    part = BrokerPart(house, config, StoreConfig(store_path_root_dir=str(tmp_path)))
+    keeper = KeptSettings(tmp_path / "settings.properties", is_given=False, overrides={})
+    part = BrokerPart(house, config, StoreConfig(store_path_root_dir=str(tmp_path)), keeper)
     part.bind()
     part.open()
     house.turn.set_stages(part.stages())

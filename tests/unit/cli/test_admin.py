@@ -9,6 +9,7 @@ import sys
 
 import pytest
 
+from pyromq.app.main import main as pyromq
 from pyromq.cli.admin import carry_out, main
 from pyromq.cli.calls import CallFailed, CallRefused, Fields, Plan, Rows, Step, parse_time
 from pyromq.cli.table import COMMANDS
@@ -43,7 +44,7 @@ def test_wrong_usage_is_one_line_and_exit_code_2(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.delenv("NAMESRV_ADDR", raising=False)
-    assert main(["admin", *words]) == 2
+    assert pyromq(["admin", *words]) == 2
     out, err = capsys.readouterr()
     assert out == ""
     assert said in err

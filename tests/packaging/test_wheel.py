@@ -92,3 +92,40 @@ def test_the_installed_command_serves_without_rust_and_stops_cleanly(
         finally:
             server.send_signal(signal.SIGTERM)
         assert server.wait(timeout=10) == 0
+
+
+def test_users_get_the_pytest_fixtures_and_the_report_page_by_installing_it(
+    wheel: Path, tmp_path: Path
+) -> None:
+    environment = tmp_path / "env"
+    subprocess.run(
+        [uv(), "venv", "--quiet", "--python", sys.executable, str(environment)], check=True
+    )
+    python = str(environment / "bin" / "python")
+    pytest_wanted = f"pytest=={pytest.__version__}"
+    subprocess.run(
+        [uv(), "pip", "install", "--quiet", "--python", python, str(wheel), pytest_wanted],
+        check=True,
+    )
+    (tmp_path / "test_users.py").write_text(
+        "import subprocess, sys\n"
+        "def test_it(pyromq_broker, pyromq_topic, tmp_path):\n"
+        "    page = tmp_path / 'out.html'\n"
+        "    subprocess.run([sys.executable, '-m', 'pyromq', 'bench', 'producer', '-q', '5',\n"
+        "                    '-n', pyromq_broker.namesrv_addr, '-t', pyromq_topic,\n"
+        "                    '--report', str(page)], check=True)\n"
+        "    assert 'uPlot=function' in page.read_text()\n"
+        "    import pyromq.broker\n"
+        "    assert type(pyromq.broker.__loader__).__name__ == 'SourceFileLoader'\n"
+    )
+    ran = subprocess.run(
+        [python, "-W", "error", "-m", "pytest", "-q", "test_users.py"],
+        cwd=tmp_path,
+        env={"PATH": f"{environment}/bin:/usr/bin:/bin", "HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert "1 passed" in ran.stdout

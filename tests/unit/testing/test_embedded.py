@@ -189,11 +189,12 @@ async def test_the_environment_has_no_say(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 async def test_the_process_stays_as_it_was() -> None:
+    others = set(threading.enumerate())
     before = (gc.get_threshold(), gc.get_freeze_count(), dict(os.environ), _signals())
     async with embedded_broker():
         during = (gc.get_threshold(), gc.get_freeze_count(), dict(os.environ), _signals())
     assert during == before
-    names = {thread.name for thread in threading.enumerate()}
+    names = {thread.name for thread in set(threading.enumerate()) - others}
     assert not any("pyromq" in name for name in names), names
 
 

@@ -168,6 +168,12 @@ def damage_log(root: Path) -> None:
                     file.write(bytes([byte ^ 0xFF]))
 
 
+def damage_log_and_forget_places(root: Path) -> None:
+    """Only the queues' files tell then which places were given: the start has to note it."""
+    (root / "pyromq" / "queues").unlink(missing_ok=True)
+    damage_log(root)
+
+
 def heal_log(root: Path) -> None:
     if _healthy(root).exists():
         shutil.rmtree(root / "commitlog")
@@ -363,7 +369,7 @@ RECOVERY: Final[list[Leg]] = [
     # A hole in what no note tells of yet, remembered; then the damage is mended.
     Leg("run.dispatch.write", place="before", hit=2, after_sends=20),
     *_legs("start.holes", *_REPLACE_NOTE, **_HOLE),
-    *_legs("start.queues", *_REPLACE_NOTE, **_HOLE),
+    *_legs("start.queues", *_REPLACE_NOTE, **{**_HOLE, "prepare": damage_log_and_forget_places}),
     *_legs("start.log", "write", **_HOLE),
     Leg("start.holes.remove", heal_log, goes_on=True),
     # What takes the places of damaged messages in their queues; each in a start that is the first.

@@ -119,5 +119,13 @@ def python_peer(
     """For our own client: the same tests run against our server and against Apache's."""
     if request.param == "apache":
         request.getfixturevalue("java_program")
-    with running_peer(request.param, tmp_path_factory.mktemp("python")) as peer:
+    # Else a broker asks about an open transaction after 36 s only, or, as it notes ends with a
+    # delay, asks about one that has ended and then delivers its message twice.
+    soon = {
+        "transactionCheckInterval": "1000",
+        "transactionTimeOut": "2000",
+        "transactionOpBatchInterval": "100",
+    }
+    properties = soon if request.param == "apache" else None
+    with running_peer(request.param, tmp_path_factory.mktemp("python"), properties) as peer:
         yield peer

@@ -19,6 +19,8 @@ from pyromq.client import (
     RouteNotFound,
     ServerRefused,
     TraceRecorder,
+    TransactionProducer,
+    TransactionState,
     sync,
 )
 from pyromq.codes import RequestCode, ResponseCode
@@ -252,6 +254,44 @@ async def test_apaches_mqadmin_shows_our_traces(python_peer: Peer, java_program:
     assert [row[:2] for row in rows if row[:1] == ["Sub"]] == [["Sub", group]], shown
     assert "success" in shown
     assert "failed" not in shown
+
+
+async def test_only_what_a_transaction_commits_becomes_visible(python_peer: Peer) -> None:
+    topic, group = fresh("Half"), fresh("transactions")
+    checked: list[str] = []
+    decided = {
+        "commit": TransactionState.COMMIT,
+        "rollback": TransactionState.ROLLBACK,
+        "later": TransactionState.UNKNOWN,
+    }
+
+    async def execute(message: Message) -> TransactionState:
+        if message.keys[0] == "fails":
+            raise ValueError("the database is away")
+        return decided[message.keys[0]]
+
+    async def check(message: ReceivedMessage) -> TransactionState:
+        checked.append(message.keys[0])
+        assert message.topic == topic
+        return TransactionState.COMMIT
+
+    async with TransactionProducer(python_peer.namesrv, group, check) as producer:
+        await producer.send(Message(topic, b"visible"))
+        if python_peer.kind == "ours":
+            with pytest.raises(ServerRefused) as refused:
+                await producer.send_in_transaction(Message(topic, b"x", keys=["commit"]), execute)
+            assert refused.value.code == ResponseCode.MESSAGE_ILLEGAL
+            assert "TRAN_MSG" in refused.value.remark
+            return
+        for key in ("rollback", "commit", "later", "fails"):
+            half = Message(topic, key.encode(), keys=[key])
+            result = await producer.send_in_transaction(half, execute)
+            assert result.sent.is_ok
+            assert result.state is decided.get(key, TransactionState.UNKNOWN)
+            assert isinstance(result.error, ValueError) == (key == "fails")
+        found = await read_all(python_peer.namesrv, topic, 4)
+    assert bodies(found) == [b"commit", b"fails", b"later", b"visible"]
+    assert sorted(set(checked)) == ["fails", "later"]
 
 
 async def test_a_script_sends_and_reads_without_await(python_peer: Peer) -> None:

@@ -68,6 +68,11 @@ if TYPE_CHECKING:
         RemotingClient,
     )
     from pyromq.client.trace import TraceRecorder
+    from pyromq.client.transactions import (
+        TransactionProducer,
+        TransactionResult,
+        TransactionState,
+    )
     from pyromq.domain.route import MessageQueue
     from pyromq.wire.compress import CompressionType
 
@@ -103,6 +108,9 @@ _MODULES: Final = {
     "ServerRefused": "client.errors",
     "SqliteMarkers": "client.dedup",
     "TraceRecorder": "client.trace",
+    "TransactionProducer": "client.transactions",
+    "TransactionResult": "client.transactions",
+    "TransactionState": "client.transactions",
     "deduplicated": "client.dedup",
 }
 
@@ -152,5 +160,8 @@ __all__ = [
     "ServerRefused",
     "SqliteMarkers",
     "TraceRecorder",
+    "TransactionProducer",
+    "TransactionResult",
+    "TransactionState",
     "deduplicated",
 ]

@@ -147,7 +147,7 @@ class SendStatus(Enum):
     """Stored; there is no replica."""
 
 
-class SendResult(Struct, frozen=True):
+class SendResult(Struct, frozen=True, gc=False):
     """A broker's confirmation."""
 
     status: SendStatus

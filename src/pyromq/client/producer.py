@@ -77,7 +77,7 @@ _HEADS_MAX: Final = 1_024
 _STATUSES: Final = {status.value: status for status in SendStatus}
 
 
-class _Outgoing(Struct):
+class _Outgoing(Struct, gc=False):
     """A message or batch, ready to be sent to any queue."""
 
     topic: str
@@ -233,7 +233,9 @@ class Producer:
 
     # ── one message ─────────────────────────────────────────────────────────────────────────────
 
-    def _prepared(self, message: Message) -> _Outgoing:
+    def _prepared(
+        self, message: Message, *, extra_properties: str = "", extra_flags: int = 0
+    ) -> _Outgoing:
         self._check(message)
         key = self._instance.new_unique_key(self._instance.clock.now_ms())
         body, sys_flag = message.body, 0
@@ -246,8 +248,8 @@ class Producer:
             (message,),
             (key,),
             body,
-            message.properties_text(key),
-            sys_flag,
+            message.properties_text(key) + extra_properties,
+            sys_flag | extra_flags,
             message.flag,
         )
 

@@ -71,21 +71,20 @@ class _Channel(asyncio.Protocol):
         self._has_room.set()
         self._loop = asyncio.get_running_loop()
         self._is_write_due = False
+        self.is_ready = False
+        """Whether a request may be begun now: it is open and takes data."""
         self._gone: asyncio.Future[None] = self._loop.create_future()
 
     @property
     def is_open(self) -> bool:
         return self._transport is not None and not self._transport.is_closing()
 
-    @property
-    def has_room(self) -> bool:
-        """Whether a request may be begun now."""
-        return self.is_open and self._has_room.is_set()
 
     # ── called by the event loop ────────────────────────────────────────────────────────────────
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
+        self.is_ready = True
 
     def data_received(self, data: bytes) -> None:
         for command in self._wire.receive_data(data):
@@ -105,13 +104,16 @@ class _Channel(asyncio.Protocol):
             self.close()
 
     def pause_writing(self) -> None:
+        self.is_ready = False
         self._has_room.clear()
 
     def resume_writing(self) -> None:
+        self.is_ready = self.is_open
         self._has_room.set()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
+        self.is_ready = False
         self._has_room.set()
         reason = f"{self.address}: connection lost" + (f": {exc}" if exc else "")
         waiting, self._waiting = self._waiting, {}
@@ -163,6 +165,7 @@ class _Channel(asyncio.Protocol):
         return self.is_open
 
     def close(self) -> None:
+        self.is_ready = False
         if self._transport is not None:
             self._flush()
             self._transport.close()
@@ -175,7 +178,7 @@ class _Channel(asyncio.Protocol):
         return self._next_opaque
 
     def _write(self, command: Command) -> None:
-        if not self.is_open:
+        if not self.is_ready and not self.is_open:
             raise PeerUnreachable(f"{self.address}: connection lost")
         self._wire.send(command)
         if self._wire.unsent_bytes >= WRITE_SIZE:
@@ -247,7 +250,7 @@ class RemotingClient:
         code = request.code
         loop = asyncio.get_running_loop()
         channel = self._channels.get(address)
-        if channel is None or not channel.has_room:
+        if channel is None or not channel.is_ready:
             left_ms = max(1, int((deadline - loop.time()) * 1000))
             channel = await self._ready_channel(address, code, left_ms)
         answer = channel.begin(request)
@@ -272,7 +275,7 @@ class RemotingClient:
         """A one-way request. Raises PeerUnreachable or AnswerOverdue if it could not be sent."""
         request = self._request(code, ext, body, None, is_oneway=True)
         channel = self._channels.get(address)
-        if channel is None or not channel.has_room:
+        if channel is None or not channel.is_ready:
             channel = await self._ready_channel(address, code, timeout_ms)
         channel.tell(request)
 

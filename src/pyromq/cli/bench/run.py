@@ -38,16 +38,20 @@ async def rows(
                     await done.wait()
             except TimeoutError:
                 pass
-            if done.is_set() and said and not meter.has_news:
+            if done.is_set() and not meter.has_news and (said or has_failed):
                 return
             if said % HEADER_EVERY == 0:
                 say(HEADER)
             say(row_line(meter.end_interval(now())))
             said += 1
 
+    has_failed = False
     ticking = asyncio.create_task(tick(), name="bench rows")
     try:
         yield
+    except BaseException:
+        has_failed = True
+        raise
     finally:
         done.set()
         await ticking

@@ -15,11 +15,6 @@ from pathlib import Path
 
 import pytest
 
-from pyromq.client.admin import Admin, AnswerRefused, BrokerAddress, NotThere
-from pyromq.codes import ResponseCode
-from pyromq.domain.group import GroupConfig
-from pyromq.domain.route import MessageQueue
-from pyromq.domain.topic import TopicConfig
 from tests.support.admin_command import AdminCommand
 from tests.support.foreign import JavaSession
 from tests.support.mqadmin import Console
@@ -174,6 +169,16 @@ def test_values_and_write_permission_of_the_name_server(
     assert int(added["result"].split()[0]) == count
 
 
+def test_one_of_several_name_servers_is_enough_to_ask_and_all_are_needed_to_change(
+    admin: AdminCommand, peer: Peer
+) -> None:
+    both = AdminCommand(f"127.0.0.1:1;{peer.namesrv}")
+    assert both.ask("topicList") == admin.ask("topicList")
+    assert "127.0.0.1:1: no connection" in both.refusal(
+        "updateKvConfig", "-s", "a", "-k", "b", "-v", "c"
+    )
+
+
 def test_brokers_are_listed_with_the_figures_of_mqadmin(
     admin: AdminCommand, console: Console, peer: Peer
 ) -> None:
@@ -237,6 +242,10 @@ def test_progress_is_mqadmins(admin: AdminCommand, console: Console, settled: Ma
     assert (stats["consumerGroup"], stats["backlog"]) == ("shoppers", 0)
     assert stats["in24Hours"] == COUNT
     assert admin.ask("startMonitoring", "--rounds", 1) == []
+    rows = [tuple(row.values()) for row in admin.ask("topicList", "-c")]
+    listed = {tuple(row) for row in console.done("topicList -c").rows if len(row) == 3}
+    assert (CLUSTER, "shop", "shoppers") in rows
+    assert {row for row in rows if row[2]} == {row for row in listed if row[0] == CLUSTER}
 
 
 def test_offsets_are_reset_skipped_and_cloned_without_clients(
@@ -342,11 +351,11 @@ def test_messages_are_sent_and_printed(admin: AdminCommand, console: Console, pe
     assert console.done("consumeMessage -t leaflets").text.count("MSGID") == 4
 
 
-def test_a_message_is_traced(admin: AdminCommand, console: Console, peer: Peer) -> None:
+def test_a_message_is_traced(admin: AdminCommand, clients: JavaSession, peer: Peer) -> None:
     admin.ask("updateTopic", "-b", peer.broker, "-t", "traced", "-r", 1, "-w", 1)
     admin.until("topicRoute", "-t", "traced", holds=lambda rows: rows)
-    sent = console.done("sendMessage -t traced -p body -k traced -m true")
-    message_id = sent.rows[1][3]
+    sent = clients.one("send", "--topic", "traced", "--count", 1, "--trace")
+    message_id = sent["last_id"]
     (trace,) = admin.until("queryMsgTraceById", "-i", message_id, holds=lambda rows: rows)
     assert (trace["type"], trace["topic"], trace["status"]) == ("Pub", "traced", "SUCCESS")
     absent = "0A000001000018B4AAC20000000000FF"
@@ -472,32 +481,3 @@ def test_properties_are_shown_and_changed_where_the_server_has_that(
 def _shape(data: object) -> object:
     """The names of all members."""
     return {name: _shape(value) for name, value in data.items()} if isinstance(data, dict) else None
-
-
-@pytest.mark.asyncio
-async def test_the_same_from_python(peer: Peer) -> None:
-    async with Admin(peer.namesrv) as admin:
-        (broker,) = await admin.brokers.addresses(CLUSTER)
-        assert broker == BrokerAddress(CLUSTER, BROKER, 0, peer.broker)
-        await admin.topics.create(
-            broker.address, TopicConfig(topic_name="python", read_queue_nums=1, write_queue_nums=1)
-        )
-        assert (await admin.topics.config(broker.address, "python")).write_queue_nums == 1
-        assert "python" in await admin.topics.configs(broker.address)
-        await admin.groups.create(broker.address, GroupConfig(group_name="snakes"))
-        assert (await admin.groups.config(broker.address, "snakes")).retry_max_times == 16
-        queue = MessageQueue(broker_name=BROKER, queue_id=0, topic="python")
-        assert await admin.groups.offset(broker.address, "snakes", queue) is None
-        sent = await admin.messages.send(broker.address, queue, b"hiss", unique_key="0" * 32)
-        pulled = await admin.messages.pull(broker.address, queue, sent.queue_offset, wait_ms=10_000)
-        assert [message.body for message in pulled.messages] == [b"hiss"]
-        assert await admin.messages.range(broker.address, queue) == (0, 1)
-        await admin.groups.set_offset(broker.address, "snakes", queue, 1)
-        assert await admin.groups.offset(broker.address, "snakes", queue) == 1
-        offsets = await admin.brokers.offsets(broker.address)
-        assert offsets.offset_table["python@snakes"] == {0: 1}
-        with pytest.raises(AnswerRefused) as refused:
-            await admin.topics.config(broker.address, "nothing")
-        assert refused.value.code == ResponseCode.TOPIC_NOT_EXIST
-        with pytest.raises(NotThere, match="no broker nobody"):
-            await admin.brokers.address_of("nobody")

@@ -20,6 +20,7 @@ from tests.support.filter_texts import (
     random_cases,
     record,
     recorded,
+    soup_cases,
 )
 from tests.support.foreign import java
 
@@ -43,7 +44,7 @@ def test_apaches_evaluator_still_answers_as_recorded_and_as_ours(
         "written": [case for case, _ in recorded("written")],
         "random": random_cases(20261127, 1500),
     }
-    fresh = random_cases(seed, 3000)
+    fresh = random_cases(seed, 3000) + soup_cases(seed, 3000)
     outcomes = _apaches([*parts["written"], *parts["random"], *fresh], tmp_path / "cases")
     for name, cases in parts.items():
         part, outcomes = outcomes[: len(cases)], outcomes[len(cases) :]

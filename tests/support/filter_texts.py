@@ -81,6 +81,42 @@ def _expression(dice: random.Random, depth: int) -> str:
     return f"({left}) {dice.choice((*_SIGNS, 'AND', 'OR'))} ({right})"
 
 
+_WORDS: Final = (
+    "a", "b", "c", "t", "x", "e", "big", "n", "TAGS", "5", "10", "10L", "0", "007", "1.5", ".5",
+    "5.", "1e3", "0.0", "2147483647", "2147483648", "'hello'", "'10'", "''", "'it''s'", "TRUE",
+    "false", "NULL", "(", ")", ",", "=", "<>", "<", "<=", ">", ">=", "+", "-", "NOT", "not",
+    "AND", "Or", "OR", "IN", "IS", "is", "BETWEEN", "CONTAINS", "startswith", "ENDSWITH", "--",
+    "/*", "*/", "/**/", "#", "'", "$a", "_x", "9223372036854775807", "9223372036854775808",
+)  # fmt: skip
+_VALUES: Final = (
+    "5", "-5", "+5", "5.0", "1e5", "x", "true", "TRUE", "NaN", "Infinity", "0x1p1", " 7 ", "07",
+    "2147483648", "-2147483649", "9223372036854775808", "1e400", "5f", "", "0x", "1e", "٣", "１２",
+)  # fmt: skip
+_COMPARISONS: Final = (
+    "p {} 5", "p {} 5L", "p {} 5.5", "p {} -5", "p {} 2147483648", "5 {} p", "p {} q", "-7.5 {} p",
+)  # fmt: skip
+
+
+def soup_cases(seed: int, count: int) -> list[Case]:
+    """Words in any order, with blanks between them or none; and odd values compared."""
+    dice = random.Random(seed)
+    soup: list[Case] = [
+        (
+            dice.choice((" ", "", " \n")).join(dice.choices(_WORDS, k=dice.randint(1, 9))),
+            PROPERTIES,
+        )
+        for _ in range(count)
+    ]
+    compared: list[Case] = [
+        (
+            dice.choice(_COMPARISONS).format(dice.choice(_SIGNS)),
+            {"p": dice.choice(_VALUES), "q": dice.choice(_VALUES)},
+        )
+        for _ in range(count)
+    ]
+    return soup + compared
+
+
 def our_outcome(case: Case) -> Any:
     text, properties = case
     try:
@@ -123,4 +159,5 @@ __all__ = [
     "random_cases",
     "record",
     "recorded",
+    "soup_cases",
 ]

@@ -7,6 +7,7 @@ are in `table`; only the module of the command that was called is imported.
 from __future__ import annotations
 
 import argparse
+import gc
 import os
 import sys
 from collections.abc import Awaitable, Callable, Sequence
@@ -22,6 +23,14 @@ EXIT_USAGE = 2
 EXIT_INTERRUPTED = 130
 ANSWER_TIMEOUT_MS = 5_000
 _LINE_LENGTH_MAX = 500
+_HELP_WIDTH = 100
+
+
+class _Formatter(argparse.HelpFormatter):
+    """With a width of its own: argparse's needs shutil, which costs a tenth of the start."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, width=_HELP_WIDTH)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -67,6 +76,7 @@ def parser_of(command: Command) -> argparse.ArgumentParser:
         prog=f"pyromq admin {command.name}",
         description=command.text,
         allow_abbrev=False,
+        formatter_class=_Formatter,
     )
     for group in command.options:
         if len(group.options) == 1:
@@ -136,10 +146,16 @@ _TYPES: dict[str, Callable[[str], object]] = {"text": str, "int": _integer, "boo
 
 
 def _execute(command: Command, options: argparse.Namespace) -> int:
-    import asyncio
+    # Collecting garbage while modules are imported finds none, and takes a twentieth of the start.
+    gc.disable()
+    try:
+        import asyncio
 
-    module_name, _, function_name = command.function.partition(":")
-    function = getattr(import_module(f"pyromq.cli.{module_name}"), function_name)
+        module_name, _, function_name = command.function.partition(":")
+        module = import_module(f"pyromq.cli.{module_name}")
+    finally:
+        gc.enable()
+    function = getattr(module, function_name)
     return asyncio.run(_call(command, function, options))
 
 

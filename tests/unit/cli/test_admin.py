@@ -103,7 +103,14 @@ def test_a_command_imports_neither_uvloop_nor_rich_nor_the_servers() -> None:
     )
     loaded = done.stdout.split()
     assert "pyromq.client.admin" in loaded
-    for name in ("uvloop", "rich", "pyromq.app.options", "pyromq.cli.top", "pyromq.cli.doctor"):
+    for name in (
+        "uvloop",
+        "rich",
+        "shutil",
+        "pyromq.app.options",
+        "pyromq.cli.top",
+        "pyromq.cli.doctor",
+    ):
         assert name not in loaded
     for part in ("broker", "store", "frontends", "transport", "config"):
         assert f"pyromq.{part}" not in loaded

@@ -4,7 +4,9 @@ import json
 
 import pytest
 
-from pyromq.cli.commands.messages import body_text, wanted_tags
+from pyromq.cli.calls import CallFailed
+from pyromq.cli.commands import messages as commands
+from pyromq.cli.commands.messages import Kept, body_text, wanted_tags
 from pyromq.cli.tail import Wanted, write_message
 from pyromq.client.admin.messages import StoredMessage, stored_message
 from pyromq.domain.filter_sql import compile_filter
@@ -60,3 +62,18 @@ def test_a_message_is_one_line_whatever_is_in_it(capsys: pytest.CaptureFixture[s
 def test_a_body_that_is_no_text_is_base64() -> None:
     assert body_text(message(body=b"\xff\x00")) == "base64:/wA="
     assert body_text(message(body="ü".encode("latin-1")), "latin-1") == "ü"
+
+
+def test_an_answer_holds_no_more_than_a_process_can(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(commands, "KEPT_SIZE_MAX", 10)
+    kept = Kept()
+    kept.add(message(body=b"12345"))
+    kept.add(message(body=b"12345"))
+    with pytest.raises(CallFailed, match="ask for less"):
+        kept.add(message(body=b"1"))
+    monkeypatch.setattr(commands, "KEPT_MAX", 1)
+    kept = Kept()
+    kept.add(message(body=b""))
+    with pytest.raises(CallFailed, match="more than 1 messages"):
+        kept.add(message(body=b""))
+    assert len(kept.messages) == 1

@@ -29,9 +29,11 @@ from pyromq.client.admin.traces import decode_traces
 from pyromq.domain.route import MessageQueue
 from pyromq.domain.topic import PERM_READ, PERM_WRITE, TRACE_TOPIC
 from pyromq.domain.unique_key import UniqueKeys
+from pyromq.units import MIB
 
-PRINTED_MAX = 100_000
-"""Messages one answer holds in memory; more are asked for by time or offset."""
+KEPT_MAX = 100_000
+KEPT_SIZE_MAX = 256 * MIB
+"""What one answer holds in memory."""
 _BATCH = 32
 
 
@@ -197,13 +199,13 @@ async def query_trace_by_id(call: Call) -> Answer:
 
 
 async def print_messages(call: Call) -> Answer:
-    found: list[StoredMessage] = []
+    found = Kept()
     queues = await queues_of(call.admin, call.text("topic"))
     for _, address, queue in call.progress(queues, "queues"):
         async for message in _of_queue(call, address, queue):
-            _keep(found, message)
+            found.add(message)
     with_body, charset = call.is_set("printBody", True), call.text("charsetName", "utf-8")
-    return _table(found, charset if with_body else None)
+    return _table(found.messages, charset if with_body else None)
 
 
 async def print_messages_of_queue(call: Call) -> Answer:
@@ -212,17 +214,17 @@ async def print_messages_of_queue(call: Call) -> Answer:
     queue = MessageQueue(
         broker_name=name, queue_id=call.number("queueId", 0), topic=call.text("topic")
     )
-    found: list[StoredMessage] = []
+    found = Kept()
     tags: Counter[str] = Counter()
     prints = call.is_set("printMsg")
     async for message in _of_queue(call, address, queue):
         tags[message.tags] += 1
         if prints:
-            _keep(found, message)
+            found.add(message)
     shown: list[Shown] = []
     if prints:
         charset = call.text("charsetName", "utf-8") if call.is_set("printBody") else None
-        shown.append(_table(found, charset))
+        shown.append(_table(found.messages, charset))
     if call.is_set("calculate") or not prints:
         rows = [(tag, count) for tag, count in tags.most_common()]
         shown.append(Rows(("tag", "count"), rows, title="tags"))
@@ -234,15 +236,15 @@ async def consume_messages(call: Call) -> Answer:
     offset, count_max = call.number("offset", -1), call.number("MessageNumber", 128)
     if offset >= 0 and (broker is None or queue_id < 0):
         raise CallRefused("-o needs the queue of -b and -i")
-    found: list[StoredMessage] = []
+    found = Kept()
     for name, address, queue in await queues_of(call.admin, call.text("topic")):
         if broker not in (None, name) or (queue_id >= 0 and queue_id != queue.queue_id):
             continue
         async for message in _of_queue(call, address, queue, begin=offset):
-            if len(found) == count_max:
-                break
-            found.append(message)
-    return _table(found, "utf-8")
+            found.add(message)
+            if len(found.messages) >= count_max:
+                return _table(found.messages, "utf-8")
+    return _table(found.messages, "utf-8")
 
 
 async def query_cq(call: Call) -> Answer:
@@ -364,10 +366,22 @@ def wanted_tags(expression: str | None) -> frozenset[str] | None:
     return frozenset(part.strip() for part in expression.split("||") if part.strip())
 
 
-def _keep(found: list[StoredMessage], message: StoredMessage) -> None:
-    if len(found) == PRINTED_MAX:
-        raise CallFailed(f"more than {PRINTED_MAX} messages; narrow them with -b and -e")
-    found.append(message)
+class Kept:
+    """Messages of one answer, within what a process can hold."""
+
+    def __init__(self) -> None:
+        self.messages: list[StoredMessage] = []
+        self._size = 0
+
+    def add(self, message: StoredMessage) -> None:
+        """Raises CallFailed if they are too many."""
+        self._size += len(message.body)
+        if len(self.messages) == KEPT_MAX or self._size > KEPT_SIZE_MAX:
+            raise CallFailed(
+                f"more than {KEPT_MAX} messages or {KEPT_SIZE_MAX >> 20} MiB of bodies; "
+                "ask for less, by times, tags or a count"
+            )
+        self.messages.append(message)
 
 
 def _table(found: list[StoredMessage], charset: str | None = None) -> Rows:
@@ -388,6 +402,7 @@ def _table(found: list[StoredMessage], charset: str | None = None) -> Rows:
 
 
 __all__ = [
+    "Kept",
     "body_text",
     "consume_messages",
     "fields_of",

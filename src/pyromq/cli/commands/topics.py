@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import json
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -23,6 +22,7 @@ from pyromq.cli.calls import (
     Step,
 )
 from pyromq.client.admin import Admin, AnswerRefused
+from pyromq.client.admin.servers import AT_ONCE_MAX
 from pyromq.client.admin.topics import merged_order_conf
 from pyromq.domain.route import MASTER_ID
 from pyromq.domain.topic import TopicConfig, is_retry_or_dlq, perm_text
@@ -152,11 +152,13 @@ async def topic_list(call: Call) -> Answer:
     rows: list[tuple[str, str, str]] = []
     info = await call.admin.brokers.cluster_info()
     for cluster in sorted(info.cluster_addr_table):
-        for name in call.progress(await topics.names_of_cluster(cluster), "topics"):
-            if is_retry_or_dlq(name):
-                continue
-            groups = await topics.consumers(name)
-            rows += [(cluster, name, group) for group in groups or [""]]
+        found = await topics.names_of_cluster(cluster)
+        names = [name for name in found if not is_retry_or_dlq(name)]
+        parts = [names[at : at + AT_ONCE_MAX] for at in range(0, len(names), AT_ONCE_MAX)]
+        for part in call.progress(parts, f"parts of {len(names)} topics"):
+            groups = await call.admin.servers.each(part, topics.consumers)
+            for name, consumers in zip(part, groups, strict=True):
+                rows += [(cluster, name, group) for group in consumers or [""]]
     return Rows(("cluster", "topic", "consumerGroup"), rows)
 
 
@@ -302,6 +304,8 @@ async def _name_of(admin: Admin, address: str) -> str:
 
 def read_list(file: str, type_: type[msgspec.Struct]) -> list:  # type: ignore[type-arg]
     """The JSON list in a file. Raises CallFailed that names the file and what is wrong."""
+    from pathlib import Path
+
     try:
         data = json.loads(Path(file).read_text())
         found = msgspec.convert(data, list[type_])  # type: ignore[valid-type]

@@ -384,6 +384,35 @@ class ExpressLane:
     def disconnect(self, number: int) -> None:
         """Drops its answers. The number may be another's from now on."""
 
+    def held(self, number: int) -> tuple[int, int]:
+        """Sends of a connection that wait, and the bytes of their records."""
+
+    def set_direct(self, number: int, socket: int | None) -> None:
+        """From now on `write_direct` writes the connection's answers to that socket, and `release`
+        does not answer them; None: the other way round."""
+
+    def take_out(self, number: int) -> bytes | None:
+        """Answers of a connection that `write_direct` would write now, and will not; None: none."""
+
+    def write_direct(self) -> list[tuple[object, bytes]] | None:
+        """Writes released answers to their sockets, without waiting. `(peer, rest)` of each socket
+        that did not take all: from then on the connection's answers come from `release`."""
+
+    def take(
+        self,
+        number: int,
+        data: bytes | bytearray | memoryview,
+        now_ms: int,
+        room: int,
+        size_max: int,
+    ) -> int:
+        """Takes sends from the beginning of `data` and answers how many bytes they had.
+
+        Ends before whatever is not a whole send for the lane, and when `room` sends of the
+        connection wait, or records of more than `size_max` bytes: `feed` goes on from there. In the
+        last case the answer is `~` the number.
+        """
+
     def feed(
         self,
         number: int,
@@ -403,8 +432,9 @@ class ExpressLane:
     ]:
         """`(commands, end, ahead, taken, size, answers, pulled)`: deals with frames from `start`.
 
-        Takes at most `room` sends, `taken` in all with records of `size` bytes, and answers pulls
-        that find something, until a frame is not for the lane; then collects commands until one is.
+        Takes sends, `taken` in all, while fewer than `room` of the connection wait (with records of
+        `size` bytes afterwards), and answers pulls that find something, until a frame is not for
+        the lane; then collects commands until one is.
         `end` is where the next frame begins, `ahead` what is there: the size of an unfinished
         frame, 0 while that is unknown, −1 a frame that the reference must judge, −2 a pull that has
         to wait, as more than `unsent_room` bytes are answered, −3 a frame for the lane, once
@@ -434,9 +464,9 @@ class ExpressLane:
     ):
         """Lets go of what is covered. Answers what happened since the last call, or None:
 
-        `(peer, requests, bytes of their records, frames)` of each connection that gets answers,
-        `(requests, ms)` of each group that was let go together, `(topic, messages, bytes,
-        requests)` of what was stored.
+        `(peer, requests, bytes of its records that still wait, frames)` of each connection that
+        gets answers and has no socket here (`set_direct`), `(requests, ms)` of each group that was
+        let go together, `(topic, messages, bytes, requests)` of what was stored.
         """
 
     def fail_written_beyond(self, position: int, code: int, remark: str) -> None:

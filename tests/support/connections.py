@@ -92,6 +92,10 @@ class MemoryOutput:
         self.answers += self._client.receive_data(data)
         assert self._client.violation is None, "a server wrote what no client can read"
 
+    @property
+    def descriptor(self) -> int | None:
+        return None
+
     def pause_reading(self) -> None:
         self.reading.append(False)
 

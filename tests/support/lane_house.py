@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import dataclasses
 import select
+import socket
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import UTC
 from pathlib import Path
 from typing import Any, cast
@@ -54,7 +56,8 @@ class RawOutput:
         self.write_sizes.append(len(data))
         self._unread.append(data)
 
-    def _read(self) -> list[bytes]:
+    def read(self) -> list[bytes]:
+        """The frames since the last look, as they came."""
         data, self._unread = b"".join(self._unread), []
         frames = []
         at = 0
@@ -70,6 +73,11 @@ class RawOutput:
         self._unread.clear()
         self.write_sizes.clear()
 
+    @property
+    def descriptor(self) -> int | None:
+        """Nobody writes but by `write`."""
+        return None
+
     def pause_reading(self) -> None:
         self.is_reading = False
 
@@ -81,7 +89,52 @@ class RawOutput:
 
     def take(self) -> list[bytes]:
         """The frames since the last look, by the number of their request."""
-        return sorted(self._read(), key=lambda data: frame.split(data).commands[0].opaque)
+        return sorted(self.read(), key=lambda data: frame.split(data).commands[0].opaque)
+
+
+class SocketOutput(RawOutput):
+    """A way out that has a socket, to which the native lane may write; what the socket does not
+    take waits here, in its order, until `flush`."""
+
+    def __init__(self, port: int) -> None:
+        super().__init__(port)
+        self.socket, self.client = socket.socketpair()
+        for end in (self.socket, self.client):
+            end.setblocking(False)
+        self.waiting = bytearray()
+
+    @property
+    def descriptor(self) -> int | None:
+        return None if self.waiting else self.socket.fileno()
+
+    def write(self, data: bytes) -> None:
+        self.write_sizes.append(len(data))
+        self.waiting += data
+        self.flush()
+
+    def flush(self) -> None:
+        """Writes what the socket takes."""
+        with suppress(BlockingIOError):
+            while self.waiting:
+                del self.waiting[: self.socket.send(self.waiting)]
+
+    def read(self) -> list[bytes]:
+        while True:
+            try:
+                self._unread.append(self.client.recv(1 << 20))
+            except BlockingIOError:
+                if not self.waiting:
+                    return super().read()
+                self.flush()
+
+    def drop(self) -> None:
+        self.read()
+        super().drop()
+
+    def end(self) -> None:
+        """Closes both ends."""
+        self.socket.close()
+        self.client.close()
 
 
 class WatchedEngine(NativeEngine):
@@ -126,9 +179,12 @@ class LaneHouse:
         clients: int = 3,
         has_small_files: bool = True,
         is_disk_slow: bool = False,
+        has_sockets: bool = False,
         **broker: Any,
     ) -> None:
-        """`is_disk_slow`: from the second turn on its writes are the writer's thread's."""
+        """`is_disk_slow`: from the second turn on its writes are the writer's thread's.
+        `has_sockets`: the native lane may write to its clients by itself."""
+        self.has_sockets = has_sockets
         self.root = root
         self.is_disk_slow = is_disk_slow
         self.clock = ManualClock()
@@ -195,7 +251,7 @@ class LaneHouse:
 
     def connect(self, port: int) -> int:
         """A new client's number."""
-        self.outputs.append(RawOutput(port))
+        self.outputs.append(SocketOutput(port) if self.has_sockets else RawOutput(port))
         self.connections.append(self.door.connect(self.outputs[-1]))
         return len(self.outputs) - 1
 
@@ -274,6 +330,9 @@ class LaneHouse:
         for connection in self.connections:
             connection.closed("the server stops")
         self.connections.clear()
+        for output in self.outputs:
+            if isinstance(output, SocketOutput):
+                output.end()
         self.engine.close()
 
     def files(self) -> dict[str, bytes]:
@@ -296,4 +355,4 @@ def split_answers(frames: Sequence[bytes]) -> list[frame.Command]:
     return [frame.split(data).commands[0] for data in frames]
 
 
-__all__ = ["LaneHouse", "Plant", "RawOutput", "split_answers"]
+__all__ = ["LaneHouse", "Plant", "RawOutput", "SocketOutput", "split_answers"]

@@ -401,7 +401,8 @@ class Broker:
 
     def _end_journal_turn(self) -> None:
         self._journal.end_turn(self._clock.monotonic_ms())
-        if self._commit_alarm.due_ms is None:
+        nobody_waits = self._store_turn.is_settled and not self._journal.waiter_count
+        if not nobody_waits and self._commit_alarm.due_ms is None:
             self._set_commit_alarm()
 
     def _wake(self) -> None:

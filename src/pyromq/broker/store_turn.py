@@ -34,6 +34,9 @@ class StoreTurn:
         self.express: ExpressReplies | None = None
         """A door's express lane, if there is one."""
 
+        self.is_settled = True
+        """When the last turn ended, everything appended was committed: then nobody waited."""
+
     @property
     def waiter_count(self) -> int:
         on_lane = 0 if self.express is None else self.express.waiter_count
@@ -66,6 +69,7 @@ class StoreTurn:
                 if express is not None:
                     express.fail_committed_beyond(commit, _failed(failure))
         positions = engine.positions()
+        self.is_settled = positions.commit == positions.appended
         now_ms = self._clock.monotonic_ms()
         self.written.release(positions.written, now_ms)
         self.committed.release(positions.commit, now_ms)

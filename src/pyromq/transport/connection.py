@@ -50,6 +50,12 @@ class Outlet(Protocol):
         """So much is unsent that nothing is read from the peer; `drained` follows."""
         ...
 
+    @property
+    def descriptor(self) -> int | None:
+        """The socket, if everything written so far is with the operating system: then somebody else
+        may write to it, without waiting, before the next `write`. None: it has to be `write`."""
+        ...
+
     def write(self, data: bytes) -> None: ...
 
     def pause_reading(self) -> None:

@@ -8,6 +8,7 @@ peer that asks faster than it listens is slowed down by TCP, not by our memory.
 from __future__ import annotations
 
 import asyncio
+import os
 from typing import TYPE_CHECKING, Final, Protocol, cast
 
 from pyromq.transport.budget import PendingBytes
@@ -59,8 +60,9 @@ class Session(asyncio.BufferedProtocol):
 
     __slots__ = (
         "_close_reason", "_closing_since_ms", "_connect", "_connection", "_counted",
-        "_counted_unproven", "_frame_count_seen", "_frame_seen_ms", "_frame_seen_size",
-        "_is_aborted", "_is_door_busy", "_is_peer_slow", "_sessions", "_transport",
+        "_counted_unproven", "_descriptor", "_frame_count_seen", "_frame_seen_ms",
+        "_frame_seen_size", "_is_aborted", "_is_door_busy", "_is_peer_slow", "_sessions",
+        "_transport",
         "_unsent_counted", "_unsent_seen", "accepted_ms", "last_active_ms", "peer", "socket_ip",
     )  # fmt: skip
 
@@ -69,6 +71,7 @@ class Session(asyncio.BufferedProtocol):
         self._connect: Connect | None = connect
         self._connection: Connection | None = None
         self._transport: asyncio.Transport | None = None
+        self._descriptor = -1
         self._close_reason: str | None = None
         self._closing_since_ms = 0
         self._is_aborted = False
@@ -95,6 +98,7 @@ class Session(asyncio.BufferedProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
+        self._descriptor = transport.get_extra_info("socket").fileno()
         limits = self._sessions.limits
         self._transport.set_write_buffer_limits(limits.outgoing_high, limits.outgoing_low)
         self._sessions.opened(self)
@@ -146,11 +150,29 @@ class Session(asyncio.BufferedProtocol):
     def is_congested(self) -> bool:
         return self._is_peer_slow
 
+    @property
+    def descriptor(self) -> int | None:
+        transport = self._transport
+        if transport is None or self._close_reason is not None or transport.is_closing():
+            return None
+        return None if transport.get_write_buffer_size() else self._descriptor
+
     def write(self, data: bytes) -> None:
         transport = self._transport
         if transport is None or transport.is_closing():
             return
         self.last_active_ms = self._sessions.now_ms
+        if not transport.get_write_buffer_size():
+            # At once, as the transport does it later: its queue costs more than the call.
+            try:
+                sent = os.write(self._descriptor, data)
+            except OSError:  # the transport finds out why, and tells
+                sent = 0
+            if sent == len(data):
+                if self._unsent_counted:
+                    self.count_unsent()
+                return
+            data = data[sent:]
         transport.write(data)
         if self.count_unsent() > self._sessions.limits.outgoing_max:
             self.abort("does not read its answers")

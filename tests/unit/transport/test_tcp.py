@@ -329,6 +329,11 @@ async def test_an_idle_connection_is_closed_and_a_busy_one_is_not() -> None:
         await leave(idle_writer, writer)
 
 
+def is_free(outlet: Outlet) -> bool:
+    """Whether somebody else may write to its socket."""
+    return outlet.descriptor is not None
+
+
 async def test_a_peer_that_does_not_read_is_not_read_until_it_does() -> None:
     async with house(outgoing_high=65_536, outgoing_low=16_384) as it:
         reader, writer = await it.client()
@@ -342,6 +347,7 @@ async def test_a_peer_that_does_not_read_is_not_read_until_it_does() -> None:
                 connection.outlet.write(frame(payload))
                 asked += 1
                 await asyncio.sleep(0)
+        assert not is_free(connection.outlet), "somebody would write into the middle"
         writer.write(frame(b"one more"))
         await writer.drain()
         for _ in range(100):
@@ -353,6 +359,9 @@ async def test_a_peer_that_does_not_read_is_not_read_until_it_does() -> None:
             await reader.readexactly(100_004)
         assert await reader.readexactly(12) == frame(b"one more")
         assert connection.drained_count >= 1
+        assert is_free(connection.outlet)
+        connection.outlet.close("the end")
+        assert not is_free(connection.outlet)
         await leave(writer)
 
 

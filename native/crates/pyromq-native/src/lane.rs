@@ -44,12 +44,13 @@ pub struct ExpressLane {
 }
 
 type Released<'py> = (Py<PyAny>, u32, u64, Bound<'py, PyBytes>);
+type Rest<'py> = (Py<PyAny>, Bound<'py, PyBytes>);
 type Put<'py> = (Bound<'py, PyString>, u64, u64, u64);
 type Happened<'py> = (Vec<Released<'py>>, Vec<(u64, i64)>, Vec<Put<'py>>);
 /// Pair, queue, next offset, offset to commit, queue's end, messages, bytes.
 type PullDone = (u32, i32, i64, i64, i64, usize, usize);
 /// Commands for the regular lane, where the next frame begins, what stands there, sends taken, bytes
-/// of their records, answers of pulls, the pulls.
+/// of the connection's records that wait, answers of pulls, the pulls.
 type Fed<'py> = (
     Option<Bound<'py, PyList>>,
     usize,
@@ -216,6 +217,82 @@ impl ExpressLane {
         drop(peer);
     }
 
+    /// Sends of a connection that wait, and the bytes of their records.
+    fn held(&self, number: u32) -> (usize, u64) {
+        self.inside().lane.connections().held(number)
+    }
+
+    #[pyo3(signature = (number, socket))]
+    fn set_direct(&self, number: u32, socket: Option<i32>) {
+        self.inside().lane.connections().set_direct(number, socket);
+    }
+
+    fn take_out<'py>(&self, py: Python<'py>, number: u32) -> Option<Bound<'py, PyBytes>> {
+        let mut inside = self.inside();
+        let connections = inside.lane.connections();
+        connections.take_out(number, |out| PyBytes::new(py, out))
+    }
+
+    /// Replies that go straight to their sockets; what a socket did not take is answered.
+    fn write_direct<'py>(&self, py: Python<'py>) -> Option<Vec<Rest<'py>>> {
+        let mut inside = self.inside();
+        let Inside { lane, peers, .. } = &mut *inside;
+        let mut left = Vec::new();
+        lane.connections().write_direct(send, |number, rest| {
+            if let Some(Some(peer)) = peers.get(number as usize) {
+                left.push((peer.clone_ref(py), PyBytes::new(py, rest)));
+            }
+        });
+        (!left.is_empty()).then_some(left)
+    }
+
+    /// Takes sends from the beginning of `data`, until something else comes or too much waits; how many
+    /// bytes they had (the complement if too many bytes of records wait).
+    fn take(
+        &self,
+        number: u32,
+        data: &Bound<'_, PyAny>,
+        now_ms: i64,
+        room: usize,
+        size_max: u64,
+    ) -> PyResult<isize> {
+        let input = Input::of(data)?;
+        let bytes = input.as_slice();
+        let engine = self.engine.get().engine();
+        let mut inside = self.inside();
+        let lane = &mut inside.lane;
+        let mut scratch = String::new();
+        let mut at = 0;
+        while let Next::Whole(found) = frame::next(&bytes[at..], &self.limits) {
+            let (count, size) = lane.connections().held(number);
+            if count >= room || size > size_max {
+                break;
+            }
+            let fields_max = self.limits.ext_fields_max;
+            let decoded =
+                header::decode(found.serialize_type, found.header, fields_max, &mut scratch);
+            let Ok(decoded) = decoded else {
+                break;
+            };
+            let arrived = Arrived {
+                form: found.serialize_type,
+                header: &decoded,
+                scratch: &scratch,
+                body: found.body,
+            };
+            let Some(request) = lane.judge(&arrived, now_ms) else {
+                break;
+            };
+            if lane.take(engine, number, &arrived, &request, now_ms).is_none() {
+                break;
+            }
+            at += found.size;
+        }
+        let is_too_much = lane.connections().held(number).1 > size_max;
+        let taken = at as isize;
+        Ok(if is_too_much { !taken } else { taken })
+    }
+
     /// Deals with whole frames from `start` on, in their order, until one is not for the lane; then
     /// collects commands until one is.
     fn feed<'py>(
@@ -235,7 +312,8 @@ impl ExpressLane {
         let mut commands: Option<Bound<'py, PyList>> = None;
         let mut scratch = String::new();
         let mut taken = 0;
-        let mut size = 0;
+        let (held, mut size) = self.inside().lane.connections().held(number);
+        let room = room.saturating_sub(held);
         let mut pulled: Vec<PullDone> = Vec::new();
         self.inside().out.clear();
         let mut at = start;
@@ -370,6 +448,14 @@ impl ExpressLane {
         inside.lane.expire(monotonic_ms, timeout_ms, code);
         inside.happened(py)
     }
+}
+
+/// Writes to a socket, without waiting; how many bytes went. What failed is left to who writes next.
+fn send(socket: i32, bytes: &[u8]) -> usize {
+    let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
+    // SAFETY: the pointer and the length are those of a slice that outlives the call.
+    let count = unsafe { libc::send(socket, bytes.as_ptr().cast(), bytes.len(), flags) };
+    usize::try_from(count).unwrap_or(0)
 }
 
 impl Inside {

@@ -9,11 +9,20 @@ struct Slot {
     is_open: bool,
     /// Sends of it that wait.
     held: u32,
+    /// Bytes of their records.
+    held_bytes: u64,
     /// Sends that were let go since its replies were taken last.
     released: u32,
-    /// Bytes of their records.
-    released_bytes: u64,
     out: Vec<u8>,
+    /// The socket that its replies may be written to as they are.
+    direct: Option<i32>,
+}
+
+impl Slot {
+    fn clear_out(&mut self) {
+        self.out.clear();
+        self.out.shrink_to(OUT_KEPT);
+    }
 }
 
 #[derive(Default)]
@@ -22,6 +31,8 @@ pub struct Connections {
     free: Vec<u32>,
     /// Connections with something released, each once.
     ready: Vec<u32>,
+    /// Those of them whose replies go straight to their sockets.
+    direct_ready: Vec<u32>,
 }
 
 impl Connections {
@@ -44,6 +55,7 @@ impl Connections {
         let slot = &mut self.slots[number as usize];
         slot.is_open = false;
         slot.out = Vec::new();
+        slot.direct = None;
         self.free_if_done(number);
     }
 
@@ -52,14 +64,29 @@ impl Connections {
         &self.slots[number as usize].born_host
     }
 
-    pub fn hold(&mut self, number: u32) {
-        self.slots[number as usize].held += 1;
+    pub fn hold(&mut self, number: u32, bytes: u64) {
+        let slot = &mut self.slots[number as usize];
+        slot.held += 1;
+        slot.held_bytes += bytes;
+    }
+
+    /// Sends of it that wait, and the bytes of their records.
+    #[must_use]
+    pub fn held(&self, number: u32) -> (usize, u64) {
+        let slot = &self.slots[number as usize];
+        (slot.held as usize, slot.held_bytes)
+    }
+
+    /// From now on its replies may be written to that socket as they are; `None`: somebody takes them.
+    pub fn set_direct(&mut self, number: u32, socket: Option<i32>) {
+        self.slots[number as usize].direct = socket;
     }
 
     /// One of its sends was let go; `write` adds the reply.
     pub fn release(&mut self, number: u32, bytes: u64, write: impl FnOnce(&mut Vec<u8>)) {
         let slot = &mut self.slots[number as usize];
         slot.held -= 1;
+        slot.held_bytes -= bytes;
         if !slot.is_open {
             self.free_if_done(number);
             return;
@@ -69,22 +96,55 @@ impl Connections {
             self.ready.push(number);
         }
         slot.released += 1;
-        slot.released_bytes += bytes;
     }
 
-    /// Hands over number, count of sends, bytes of their records and replies of each connection with
-    /// something released.
+    /// Hands over number, count of sends, bytes of the records that still wait, and replies of each
+    /// connection with something released whose replies somebody takes.
     pub fn take_ready(&mut self, mut take: impl FnMut(u32, u32, u64, &[u8])) {
         for number in self.ready.drain(..) {
             let slot = &mut self.slots[number as usize];
             if !slot.is_open || slot.released == 0 {
                 continue; // it left meanwhile, and its number may be another's
             }
-            take(number, slot.released, slot.released_bytes, &slot.out);
+            if slot.direct.is_some() {
+                self.direct_ready.push(number);
+            } else {
+                take(number, slot.released, slot.held_bytes, &slot.out);
+                slot.clear_out();
+            }
             slot.released = 0;
-            slot.released_bytes = 0;
-            slot.out.clear();
-            slot.out.shrink_to(OUT_KEPT);
+        }
+    }
+
+    /// Replies of a connection that nobody has written yet, for who writes to it in another way.
+    pub fn take_out<R>(&mut self, number: u32, take: impl FnOnce(&[u8]) -> R) -> Option<R> {
+        let slot = &mut self.slots[number as usize];
+        if slot.released > 0 || slot.out.is_empty() {
+            return None;
+        }
+        let taken = take(&slot.out);
+        slot.clear_out();
+        Some(taken)
+    }
+
+    /// Writes the replies that go straight to their sockets. `write` says how many bytes went; where
+    /// some did not, `rest` gets them, and the connection's replies are taken by somebody from then on.
+    pub fn write_direct(
+        &mut self,
+        mut write: impl FnMut(i32, &[u8]) -> usize,
+        mut rest: impl FnMut(u32, &[u8]),
+    ) {
+        for number in self.direct_ready.drain(..) {
+            let slot = &mut self.slots[number as usize];
+            if !slot.is_open || slot.out.is_empty() || slot.released > 0 {
+                continue; // it left, or somebody has taken them
+            }
+            let count = slot.direct.map_or(0, |socket| write(socket, &slot.out));
+            if count < slot.out.len() {
+                slot.direct = None;
+                rest(number, &slot.out[count..]);
+            }
+            slot.clear_out();
         }
     }
 
@@ -112,15 +172,16 @@ mod tests {
     fn replies_of_a_turn_come_together() {
         let mut connections = Connections::default();
         let (one, two) = (connections.open(b"one"), connections.open(b"two"));
-        for number in [one, two, one] {
-            connections.hold(number);
+        for (number, bytes) in [(one, 5), (two, 7), (one, 4), (one, 8)] {
+            connections.hold(number, bytes);
         }
+        assert_eq!(connections.held(one), (3, 17));
         connections.release(two, 7, |out| out.push(2));
         connections.release(one, 5, |out| out.push(1));
-        connections.release(one, 5, |_| ());
+        connections.release(one, 4, |_| ());
         assert_eq!(
             taken(&mut connections),
-            [(two, 1, 7, vec![2]), (one, 2, 10, vec![1])]
+            [(two, 1, 0, vec![2]), (one, 2, 8, vec![1])]
         );
         assert_eq!(taken(&mut connections), []);
     }
@@ -129,8 +190,8 @@ mod tests {
     fn a_number_is_given_again_when_nothing_waits() {
         let mut connections = Connections::default();
         let number = connections.open(b"a");
-        connections.hold(number);
-        connections.hold(number);
+        connections.hold(number, 1);
+        connections.hold(number, 1);
         connections.release(number, 1, |out| out.push(1));
         connections.close(number);
         assert_eq!(connections.open(b"b"), 1);
@@ -138,5 +199,77 @@ mod tests {
         assert_eq!(connections.open(b"c"), number);
         assert_eq!(taken(&mut connections), []);
         assert_eq!(connections.born_host(number), b"c");
+    }
+
+    /// Releases a send of each with that reply.
+    fn release(connections: &mut Connections, numbers: &[u32], reply: &[u8]) {
+        for &number in numbers {
+            connections.hold(number, 1);
+            connections.release(number, 1, |out| out.extend_from_slice(reply));
+        }
+    }
+
+    type Sent = (i32, Vec<u8>);
+    type Left = (u32, Vec<u8>);
+
+    /// What went to which socket, and what was left of whom, if a socket takes so many bytes.
+    fn written(connections: &mut Connections, takes: usize) -> (Vec<Sent>, Vec<Left>) {
+        let (mut sent, mut left) = (Vec::new(), Vec::new());
+        connections.write_direct(
+            |socket, out| {
+                let count = out.len().min(takes);
+                sent.push((socket, out[..count].to_vec()));
+                count
+            },
+            |number, rest| left.push((number, rest.to_vec())),
+        );
+        (sent, left)
+    }
+
+    #[test]
+    fn replies_go_straight_to_their_sockets_until_one_does_not_take_them() {
+        let mut connections = Connections::default();
+        let (one, two) = (connections.open(b"one"), connections.open(b"two"));
+        connections.set_direct(one, Some(11));
+        release(&mut connections, &[one, two, one], b"abc");
+        assert_eq!(taken(&mut connections), [(two, 1, 0, b"abc".to_vec())]);
+        let sent = (vec![(11, b"abcabc".to_vec())], vec![]);
+        assert_eq!(written(&mut connections, 100), sent);
+        assert_eq!(written(&mut connections, 100), (vec![], vec![]));
+
+        release(&mut connections, &[one], b"abc");
+        assert_eq!(taken(&mut connections), []);
+        let cut = (vec![(11, b"a".to_vec())], vec![(one, b"bc".to_vec())]);
+        assert_eq!(written(&mut connections, 1), cut);
+        release(&mut connections, &[one], b"d");
+        assert_eq!(taken(&mut connections), [(one, 1, 0, b"d".to_vec())]);
+    }
+
+    #[test]
+    fn who_writes_in_another_way_takes_the_replies_along() {
+        let mut connections = Connections::default();
+        let one = connections.open(b"one");
+        connections.set_direct(one, Some(11));
+        release(&mut connections, &[one], b"abc");
+        assert_eq!(connections.take_out(one, <[u8]>::to_vec), None, "too soon");
+        assert_eq!(taken(&mut connections), []);
+        assert_eq!(
+            connections.take_out(one, <[u8]>::to_vec),
+            Some(b"abc".to_vec())
+        );
+        assert_eq!(written(&mut connections, 100), (vec![], vec![]));
+
+        release(&mut connections, &[one], b"abc");
+        assert_eq!(taken(&mut connections), []);
+        connections.set_direct(one, None);
+        let left = (vec![], vec![(one, b"abc".to_vec())]);
+        assert_eq!(written(&mut connections, 100), left);
+
+        connections.set_direct(one, Some(11));
+        release(&mut connections, &[one], b"abc");
+        assert_eq!(taken(&mut connections), []);
+        connections.close(one);
+        assert_eq!(connections.open(b"another"), one);
+        assert_eq!(written(&mut connections, 100), (vec![], vec![]));
     }
 }

@@ -247,7 +247,7 @@ impl Lane {
             }
         });
         self.topics.hold(request.number);
-        self.connections.hold(connection);
+        self.connections.hold(connection, held.bytes);
         Some(held.bytes)
     }
 
@@ -305,10 +305,14 @@ impl Lane {
         self.written.expire(now_ms, timeout_ms, &mut go);
     }
 
-    /// Hands over number, count of sends, bytes of their records and replies of each connection with
-    /// something released.
+    /// See [`Connections::take_ready`].
     pub fn take_ready(&mut self, take: impl FnMut(u32, u32, u64, &[u8])) {
         self.connections.take_ready(take);
+    }
+
+    /// The connections' replies, and where they go.
+    pub fn connections(&mut self) -> &mut Connections {
+        &mut self.connections
     }
 
     /// How many sends were released together, and after how long, since the last call.

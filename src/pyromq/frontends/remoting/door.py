@@ -53,7 +53,7 @@ class RemotingDoor:
         """`lane`: who stores ordinary sends without their verbs."""
         self.name = name
         self._table = table
-        self._turn = turn
+        self.turn = turn
         self._call_soon = call_soon
         self._connection_lost = connection_lost
         self._lane = lane
@@ -83,7 +83,7 @@ class RemotingDoor:
 
     def flush(self) -> None:
         """The turn's last stage: each connection that has something to say writes it once."""
-        self._flushed_turn = self._turn.number
+        self._flushed_turn = self.turn.number
         dirty, self._dirty = self._dirty, []
         for connection in dirty:
             try:
@@ -93,12 +93,14 @@ class RemotingDoor:
             else:
                 if can_go_on:
                     self._call_soon(connection.go_on)
+        if self._lane is not None:
+            self._lane.write()
 
     # ── asked by its connections ────────────────────────────────────────────────────────────────
 
     def changed(self, connection: ServedConnection) -> None:
         self._dirty.append(connection)
-        turn = self._turn
+        turn = self.turn
         if not turn.is_ending or self._flushed_turn == turn.number:
             turn.request_end()
 

@@ -13,7 +13,8 @@ during a call of the native lane nothing can change.
 
 One-way sends and what waits for the commit are let go by the broker's turn, like the verbs
 (`ExpressReplies`); the bytes of a connection's replies join those of its verbs and leave with them
-in one write.
+in one write. Where there are none of these, and nothing waits for the socket to take it, the native
+lane writes them to the socket by itself.
 """
 
 from __future__ import annotations
@@ -71,8 +72,8 @@ class LanePeer(Protocol):
         """Earlier commands wait until their peer has taken its answers."""
         ...
 
-    def took(self, count: int, size: int) -> None:
-        """So many sends, with records of so many bytes, are under way on the lane."""
+    def took(self, count: int, under_way_size: int) -> None:
+        """So many more sends are under way on the lane; records of so many bytes are in all."""
         ...
 
     def answer(self, count: int, data: bytes) -> None:
@@ -87,35 +88,43 @@ class LanePeer(Protocol):
         """Serves these by their verbs, or puts them off."""
         ...
 
-    def released(self, count: int, size: int, data: bytes) -> None:
-        """So many of them, and bytes, are done; `data` are the frames of their answers."""
+    def released(self, under_way_size: int, data: bytes) -> None:
+        """Some are done: so many bytes still wait, and `data` are the frames of the answers."""
+        ...
+
+    def write(self, data: bytes) -> None:
+        """Frames, or the end of one, that the socket did not take."""
         ...
 
 
 class LaneConnection:
     """One connection on the lane."""
 
-    __slots__ = ("_feed", "_lane", "_number", "_peer")
+    __slots__ = ("_feed", "_lane", "_peer", "now_ms", "number", "request_end", "take")
 
     def __init__(self, lane: ExpressLane, number: int, peer: LanePeer) -> None:
         self._lane = lane
-        self._number = number
         self._peer = peer
         self._feed = lane.native.feed
+        self.number = number
+        # What is needed for each chunk, so that its way is short.
+        self.take = lane.native.take
+        self.now_ms = lane.now_ms
+        self.request_end = lane.request_end
 
     def deal(
         self, buffer: bytes | bytearray | memoryview, limits: FrameLimits = frame.SERVER_LIMITS
     ) -> tuple[list[Command], int, int, str | None]:
         """Takes the place of `frame.split`, and deals with the frames at once: what it answers as
         commands is only what has to wait behind commands that were put off."""
-        peer, lane, number = self._peer, self._lane, self._number
+        peer, lane, number = self._peer, self._lane, self.number
         start = 0
         while not peer.is_put_off():
-            found, start, ahead, taken, size, answers, pulled = self._feed(
+            found, start, ahead, taken, under_way, answers, pulled = self._feed(
                 number, buffer, start, lane.now_ms(), *peer.rooms()
             )
             if taken:
-                peer.took(taken, size)
+                peer.took(taken, under_way)
                 lane.request_end()
             if answers is not None:
                 peer.answer(len(pulled), answers)
@@ -142,10 +151,23 @@ class LaneConnection:
         rest = split(memoryview(buffer)[start:], limits)
         return rest.commands, start + rest.consumed, rest.needed, rest.violation
 
+    @property
+    def held_count(self) -> int:
+        """Sends of the connection that wait for their promise."""
+        return self._lane.native.held(self.number)[0]
+
+    def set_direct(self, descriptor: int | None) -> None:
+        """Where its answers are written to without a stop here; None: they come to the peer."""
+        self._lane.native.set_direct(self.number, descriptor)
+
+    def take_out(self) -> bytes | None:
+        """Answers that would be written there in this turn, for who writes to the socket before."""
+        return self._lane.native.take_out(self.number)
+
     def close(self) -> None:
         """The connection is gone: its replies are dropped, and what it holds is free at once, as no
         reference leads back to it."""
-        self._lane.native.disconnect(self._number)
+        self._lane.native.disconnect(self.number)
         del self._peer
 
 
@@ -302,15 +324,23 @@ class ExpressLane:
 
     def expire(self, monotonic_ms: int, timeout_ms: int) -> Settled | None:
         late = int(ResponseCode.FLUSH_DISK_TIMEOUT)
+        self.request_end()
         return self._settle(self.native.expire(monotonic_ms, timeout_ms, late))
 
     def _settle(self, happened: _Happened | None) -> Settled | None:
         if happened is None:
             return None
         replies, acknowledged, puts = happened
-        for peer, count, size, data in replies:
-            cast(LanePeer, peer).released(count, size, data)
+        for peer, _, under_way, data in replies:
+            cast(LanePeer, peer).released(under_way, data)
         return acknowledged, puts
+
+    def write(self) -> None:
+        """The turn's last stage, after what the verbs say: the answers that need nobody here."""
+        left = self.native.write_direct()
+        if left is not None:
+            for peer, rest in left:
+                cast(LanePeer, peer).write(rest)
 
 
 _Happened = tuple[

@@ -20,6 +20,7 @@ from pyromq.codes import VERSION_5_5_0, LanguageCode
 from pyromq.errors import ProtocolViolation, RequestRefused, SystemBusy
 from pyromq.frontends.remoting.express import ExpressLane
 from pyromq.frontends.remoting.table import Answer, Table, refusal
+from pyromq.turn import Turn
 from pyromq.units import MIB
 from pyromq.waiting import Latch
 from pyromq.wire.remoting.connection import RemotingConnection
@@ -61,6 +62,11 @@ class Output(Protocol):
     def peer(self) -> PeerName: ...
 
     @property
+    def descriptor(self) -> int | None:
+        """The socket, if nothing that was written waits: it may be written to, without waiting."""
+        ...
+
+    @property
     def is_congested(self) -> bool:
         """The peer does not take what was written; `drained` will tell when it has."""
         ...
@@ -76,6 +82,9 @@ class Output(Protocol):
 
 class Door(Protocol):
     """What a connection asks of the door that owns it."""
+
+    @property
+    def turn(self) -> Turn: ...
 
     def changed(self, connection: ServedConnection) -> None:
         """It has something to send: flush it at the end of this turn."""
@@ -95,9 +104,10 @@ class Door(Protocol):
 class ServedConnection:
     """The protocol of one accepted connection, as the transport drives it."""
 
-    __slots__ = ("_caller", "_door", "_in_flight", "_in_flight_size", "_is_closed", "_is_dirty",
-                 "_lane", "_language", "_output", "_pauses", "_put_off", "_table", "_turn_size",
-                 "_wire", "connection_id", "received_frame_count")  # fmt: skip
+    __slots__ = ("_caller", "_descriptor", "_door", "_in_flight", "_is_closed", "_is_dirty",
+                 "_lane", "_language", "_output", "_pauses", "_put_off", "_table", "_turn",
+                 "_turn_number", "_turn_size", "_wire", "connection_id", "pending_bytes",
+                 "received_frame_count")  # fmt: skip
 
     def __init__(
         self,
@@ -109,6 +119,8 @@ class ServedConnection:
     ) -> None:
         self.connection_id = connection_id
         self.received_frame_count = 0
+        self.pending_bytes = 0
+        """Memory held for an unfinished frame, 0 between frames."""
         self._output = output
         self._door = door
         self._table = table
@@ -117,9 +129,11 @@ class ServedConnection:
         self._put_off: deque[Command] = deque()
         """Commands of the last chunk that wait for room; empty while reading is not paused."""
         self._in_flight = 0
-        self._in_flight_size = 0
+        """Requests whose verbs wait; those on the lane are counted there."""
         self._turn_size = 0
-        """Bytes read since the last flush."""
+        """Bytes read since the turn `_turn_number` ended."""
+        self._turn = door.turn
+        self._turn_number = 0
         self._pauses = 0
         """Why it is not read from, as bits; 0: it is."""
         self._is_closed = False
@@ -128,16 +142,15 @@ class ServedConnection:
         self._language: LanguageCode | None = None
         self._caller = Caller(connection_id, output.peer.address, output.peer.host)
         """Who calls, as long as the client calls itself the same."""
+        self._descriptor: int | None = None
+        """The socket that the lane writes to by itself; None: its answers come here."""
+        self._choose_way()
 
     @property
     def address(self) -> str:
         return self._caller.address
 
     # ── driven by the transport ─────────────────────────────────────────────────────────────────
-
-    @property
-    def pending_bytes(self) -> int:
-        return self._wire.pending_bytes
 
     @property
     def received_bytes_of_frame(self) -> int:
@@ -148,17 +161,42 @@ class ServedConnection:
         return self._wire.is_proven
 
     def receive(self, data: memoryview) -> None:
-        commands = self._wire.receive_data(data)
+        size = len(data)
+        number = self._turn.number
+        if number != self._turn_number:
+            self._turn_number = number
+            self._turn_size = 0
+        self._turn_size += size
+        if self._turn_size > TURN_SIZE_MAX:
+            self._pause(_RESTS)
+            self._change()
+        wire, lane = self._wire, self._lane
+        if lane is None or self.pending_bytes or self._put_off or wire.violation is not None:
+            self._take_commands(wire.receive_data(data))
+            return
+        room = IN_FLIGHT_MAX - self._in_flight
+        taken = lane.take(lane.number, data, lane.now_ms(), room, IN_FLIGHT_SIZE_MAX)
+        if taken < 0:
+            taken = ~taken
+            self._pause(_IN_FLIGHT)
+            self._choose_way()
+        if taken:
+            self.received_frame_count += 1  # that it grew is all that is asked of it
+            wire.is_proven = True
+            lane.request_end()
+            if taken == size:
+                return
+            data = data[taken:]
+        self._take_commands(wire.receive_split(data, lane.deal(data)))
+
+    def _take_commands(self, commands: list[Command]) -> None:
+        self.pending_bytes = self._wire.pending_bytes
         if commands:
             self.received_frame_count += len(commands)
             if self._put_off:
                 self._put_off.extend(commands)
             else:
                 self._serve(commands)
-        self._turn_size += len(data)
-        if self._turn_size > TURN_SIZE_MAX:
-            self._pause(_RESTS)
-            self._change()
         if self._wire.violation is not None:
             self._change()
 
@@ -188,11 +226,10 @@ class ServedConnection:
     def is_put_off(self) -> bool:
         return bool(self._put_off)
 
-    def took(self, count: int, size: int) -> None:
-        self._in_flight += count
-        self._in_flight_size += size
-        if self._in_flight_size > IN_FLIGHT_SIZE_MAX:
+    def took(self, count: int, under_way_size: int) -> None:
+        if under_way_size > IN_FLIGHT_SIZE_MAX:
             self._pause(_IN_FLIGHT)
+            self._choose_way()
         self.received_frame_count += count
         self._wire.is_proven = True
 
@@ -211,14 +248,26 @@ class ServedConnection:
         self.received_frame_count += len(commands)
         self._serve(commands)
 
-    def released(self, count: int, size: int, data: bytes) -> None:
-        self._in_flight -= count
-        self._in_flight_size -= size
-        if self._pauses & _IN_FLIGHT and self._in_flight_size <= IN_FLIGHT_SIZE_MAX // 2:
+    def released(self, under_way_size: int, data: bytes) -> None:
+        if self._pauses & _IN_FLIGHT and under_way_size <= IN_FLIGHT_SIZE_MAX // 2:
             self._resume(_IN_FLIGHT)
         if data:
             self._wire.send_encoded(data)
             self._change()
+
+    def write(self, data: bytes) -> None:
+        """What its socket did not take of answers on the lane."""
+        self._descriptor = None
+        self._output.write(data)
+
+    def _choose_way(self) -> None:
+        """The lane writes by itself while nothing waits to be written, and nobody has to know."""
+        lane = self._lane
+        if lane is not None:
+            descriptor = None if self._pauses & _IN_FLIGHT else self._output.descriptor
+            if descriptor != self._descriptor:
+                self._descriptor = descriptor
+                lane.set_direct(descriptor)
 
     # ── driven by the door ──────────────────────────────────────────────────────────────────────
 
@@ -231,11 +280,13 @@ class ServedConnection:
     def flush(self) -> bool:
         """Hands everything queued to the transport. True if it can go on now."""
         self._is_dirty = False
-        self._turn_size = 0
         if self._is_closed:
             return False
+        if self._lane is not None and (out := self._lane.take_out()) is not None:
+            self._wire.send_encoded(out)
         if self._wire.unsent_bytes:
             self._output.write(self._wire.data_to_send())
+            self._choose_way()
         violation: ProtocolViolation | None = self._wire.violation
         if violation is not None and not self._put_off:
             self._output.close(str(violation))
@@ -248,6 +299,7 @@ class ServedConnection:
         """Ends it; commands that were put off are not served any more."""
         self._put_off.clear()
         self._output.close(reason)
+        self._choose_way()
 
     def go_on(self) -> None:
         """Serves put-off commands, and reads again when none is left."""
@@ -303,7 +355,8 @@ class ServedConnection:
             if plain is not None:
                 self._answer(command, plain(caller, header, command))
                 return
-            if self._in_flight >= IN_FLIGHT_MAX:
+            on_lane = 0 if self._lane is None else self._lane.held_count
+            if self._in_flight + on_lane >= IN_FLIGHT_MAX:
                 raise SystemBusy("[OVERLOAD]system busy, start flow control for a while")
         except RequestRefused as error:
             self._answer(command, refusal(error))

@@ -92,7 +92,15 @@ class RemotingConnection:
 
     def _take(self, data: bytes | bytearray | memoryview) -> list[Command]:
         """Whole frames out of `data`; the rest becomes the tail."""
-        commands, consumed, needed, violation = self._split(data, self._limits)
+        return self.receive_split(data, self._split(data, self._limits))
+
+    def receive_split(
+        self,
+        data: bytes | bytearray | memoryview,
+        found: Split | tuple[list[Command], int, int, str | None],
+    ) -> list[Command]:
+        """As `receive_data`, of `data` that was split already. Between frames only."""
+        commands, consumed, needed, violation = found
         if violation is not None:
             self._fail(violation)
         elif consumed < len(data):

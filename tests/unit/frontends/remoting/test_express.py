@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import resource
+import socket
 import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext, suppress
@@ -17,7 +18,7 @@ from pyromq.errors import StoreFailed
 from pyromq.frontends.remoting import served
 from pyromq.frontends.remoting.served import ServedConnection
 from pyromq.wire.remoting.frame import Command, encode
-from tests.support.lane_house import LaneHouse, split_answers
+from tests.support.lane_house import LaneHouse, SocketOutput, split_answers
 from tests.support.lane_traffic import Step, Traffic
 
 
@@ -209,6 +210,66 @@ def test_a_damaged_record_is_passed_over_by_a_pull_on_the_lane(pair: Pair) -> No
     assert (answer.code, answer.ext["nextBeginOffset"]) == (0, "4")
     assert len(answer.body) > 0
     assert [house.engine.damage().place_count for house in pair.houses] == [1, 1]
+
+
+@pytest.fixture
+def direct(tmp_path: Path) -> Iterator[LaneHouse]:
+    """A broker whose lane may write to its clients' sockets."""
+    house = LaneHouse(tmp_path, has_lane=True, has_sockets=True)
+    house.create_topic("TopicTest")
+    house.receive(0, encode(Traffic().send(0, b="TopicTest")))
+    house.end_turn()
+    house.answers()
+    yield house
+    house.close()
+
+
+def test_answers_on_the_lane_go_straight_to_the_socket(direct: LaneHouse) -> None:
+    output = direct.outputs[0]
+    output.write_sizes.clear()
+    direct.receive(0, encode(Traffic().send(0, b="TopicTest")))
+    direct.end_turn()
+    assert [answer.code for answer in split_answers(direct.answers()[0])] == [0]
+    assert output.write_sizes == []
+
+
+def test_what_a_socket_does_not_take_follows_in_its_order(direct: LaneHouse) -> None:
+    output, traffic = direct.outputs[0], Traffic()
+    assert isinstance(output, SocketOutput)
+    output.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)
+    output.write_sizes.clear()
+    count = 0
+    while not output.waiting:  # the first that does not go, and some behind it
+        direct.receive(0, b"".join(encode(traffic.send(0, b="TopicTest")) for _ in range(50)))
+        direct.end_turn()
+        count += 50
+        assert count < 100_000
+    assert output.descriptor is None
+    direct.receive(0, encode(traffic.send(0, b="TopicTest")))
+    direct.end_turn()
+    assert len(output.write_sizes) == 2
+    answers = split_answers(output.read())
+    assert [answer.opaque for answer in answers] == list(range(1, count + 2))
+    assert {answer.code for answer in answers} == {0}
+
+    for write_count in (1, 0):  # nothing waits any more: the socket is the lane's again
+        output.write_sizes.clear()
+        direct.receive(0, encode(traffic.send(0, b="TopicTest")))
+        direct.end_turn()
+        assert len(direct.answers()[0]) == 1
+        assert len(output.write_sizes) == write_count
+
+
+def test_nothing_is_written_to_the_socket_of_a_connection_that_was_closed(
+    direct: LaneHouse,
+) -> None:
+    output = direct.outputs[0]
+    assert isinstance(output, SocketOutput)
+    direct.receive(0, encode(Traffic().send(0, b="TopicTest")))
+    direct.connections.pop(0).closed("closed by the peer")
+    direct.end_turn()
+    with pytest.raises(BlockingIOError):
+        output.client.recv(1)
 
 
 async def test_the_stop_answers_what_waits_and_refuses_what_comes(pair: Pair) -> None:

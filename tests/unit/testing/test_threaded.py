@@ -22,7 +22,8 @@ def temporary_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path
 
 
 def threads() -> list[str]:
-    return [thread.name for thread in threading.enumerate() if "pyromq" in thread.name]
+    """Of embedded brokers."""
+    return [thread.name for thread in threading.enumerate() if "embedded" in thread.name]
 
 
 def route(namesrv_addr: str) -> int:

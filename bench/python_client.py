@@ -96,6 +96,9 @@ async def _timed(sender: object, senders: int, count: int) -> Round:
     return Round(count / seconds, used / count * 1e6)
 
 
+WAYS = {"single": run_round, "batches of 32": run_batches}
+
+
 async def stored(instance: ClientInstance) -> int:
     queues = await instance.routes.readable_queues(TOPIC)
     return sum([await max_offset(instance, queue) for queue in queues])
@@ -106,7 +109,7 @@ async def measure(
 ) -> list[tuple[str, str, str, str, str, str]]:
     """Rows of the table for one server."""
     rows: list[tuple[str, str, str, str, str, str]] = []
-    for serialize_type in SerializeType:
+    for serialize_type in map(SerializeType.__getitem__, options.headers.split(",")):
         instance = ClientInstance(server.namesrv, serialize_type=serialize_type)
         async with (
             instance,
@@ -116,7 +119,9 @@ async def measure(
         ):
             await producer.send(Message(TOPIC, b"the topic is made"))
             await run_round(producer, options.warm_up, options.in_flight, options.size)
-            for way, run in (("single", run_round), ("batches of 32", run_batches)):
+            for way, run in WAYS.items():
+                if way not in options.ways.split(","):
+                    continue
                 before = await stored(instance)
                 rounds = [
                     await run(producer, options.messages, options.in_flight, options.size)
@@ -199,6 +204,8 @@ def measure_grpc(
 def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="bench.python_client", description=__doc__)
     parser.add_argument("--servers", default="pyromq,apache", help="a list of: pyromq, apache")
+    parser.add_argument("--headers", default="JSON,ROCKETMQ", help="forms of the headers")
+    parser.add_argument("--ways", default=",".join(WAYS), help=f"a list of: {', '.join(WAYS)}")
     parser.add_argument("--messages", type=int, default=102_400, help="per round")
     parser.add_argument("--warm-up", type=int, default=51_200)
     parser.add_argument("--rounds", type=int, default=5)

@@ -20,6 +20,7 @@ from msgspec import Struct
 from pyromq.client.hooks import ConsumeEvent, ConsumeHook, call_hooks
 from pyromq.client.instance import ClientInstance
 from pyromq.client.message import ReceivedMessage
+from pyromq.errors import MessageIllegal
 
 CONSUME_TIMEOUT_MS: Final = 15 * 60_000
 
@@ -103,6 +104,8 @@ class ListenerCalls:
         return outcome
 
     async def _run(self, message: ReceivedMessage) -> None:
+        if message.fault is not None:
+            raise MessageIllegal(message.fault)
         if self._threads is None:
             result = self._listener(message)
         else:

@@ -177,6 +177,9 @@ class ReceivedMessage(Struct, frozen=True, dict=True):
     queue_offset: QueueOffset
     record: Record
     """As stored, body compressed if it was."""
+    fault: str | None = None
+    """Why the body could not be decompressed: it is as stored then. No listener is called with such
+    a message: it counts as failed, so that it ends as a dead letter and holds up no other."""
 
     @cached_property
     def properties(self) -> dict[str, str]:
@@ -243,15 +246,21 @@ def received(queue: MessageQueue, data: bytes) -> Iterator[ReceivedMessage]:
         if record.sys_flag & NEED_UNWRAP_FLAG:
             yield from _unwrapped(queue, record)
         else:
-            yield _received(queue, record, decompress(record.body, record.sys_flag))
+            try:
+                body, fault = decompress(record.body, record.sys_flag), None
+            except MessageIllegal as error:
+                body, fault = record.body, str(error)
+            yield _received(queue, record, body, fault)
 
 
-def _received(queue: MessageQueue, record: Record, body: bytes) -> ReceivedMessage:
+def _received(
+    queue: MessageQueue, record: Record, body: bytes, fault: str | None = None
+) -> ReceivedMessage:
     topic = record.topic
     if topic.startswith(RETRY_PREFIX):
         text = record.properties.decode("utf-8", "replace")
         topic = names.property_value(text, names.RETRY_TOPIC) or topic
-    return ReceivedMessage(topic, body, queue, record.queue_offset, record)
+    return ReceivedMessage(topic, body, queue, record.queue_offset, record, fault)
 
 
 def _unwrapped(queue: MessageQueue, record: Record) -> Iterator[ReceivedMessage]:

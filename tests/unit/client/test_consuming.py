@@ -51,6 +51,8 @@ class OneQueue:
         self.given_back: list[dict[str, str]] = []
         self.refuses: dict[int, int] = {}
         """Codes to answer with, by request code."""
+        self.damaged: set[int] = set()
+        """Offsets of messages that say they are compressed, and are not."""
         self.may_lock = True
         self.locked: list[tuple[int, list[int]]] = []
         self.changed = asyncio.Event()
@@ -124,6 +126,7 @@ class OneQueue:
                 "T",
                 self.bodies[offset],
                 queue_offset=QueueOffset(offset),
+                sys_flag=1 if offset in self.damaged else 0,
                 log_offset=LogOffset(offset * 1_000),
                 properties=b"UNIQ_KEY\x01id-%d\x02KEYS\x01k\x02" % offset,
             )
@@ -261,6 +264,28 @@ async def test_a_failed_message_is_given_back_by_its_place() -> None:
         {**ext, "offset": "2000", "delayLevel": "-1", "originMsgId": "id-2"},
     ]
     assert queue.committed == 3
+
+
+async def test_a_body_that_cannot_be_decompressed_is_given_back_and_holds_up_no_other() -> None:
+    queue = OneQueue(3)
+    queue.damaged = {1}
+    seen: list[bytes] = []
+
+    async def listen(message: ReceivedMessage) -> None:
+        seen.append(message.body)
+
+    async with served(queue) as there:
+        async with push(there, listen):
+            await queue.until(lambda: len(queue.given_back) == 1)
+        assert sorted(seen) == [b"0", b"2"]
+        assert queue.given_back[0]["offset"] == "1000"
+        assert queue.committed == 3
+        async with PullConsumer(there.namesrv, "G") as consumer:
+            consumer.assign([QUEUE])
+            consumer.seek(QUEUE, 0)
+            faults = [message.fault for message in await consumer.poll(int(WAIT_SECONDS * 1_000))]
+    assert faults[0] is faults[2] is None
+    assert "ZLIB" in str(faults[1])
 
 
 async def test_what_cannot_be_given_back_is_sent_again() -> None:

@@ -17,6 +17,7 @@ import pytest
 
 from tests.support.admin_command import AdminCommand
 from tests.support.foreign import JavaSession
+from tests.support.listeners import Listener, post
 from tests.support.mqadmin import Console
 from tests.support.mqadmin_market import COUNT, HALF, QUEUES, Market, open_market
 from tests.support.peers import Kind, Peer, running_peer
@@ -354,10 +355,15 @@ def test_messages_are_sent_and_printed(admin: AdminCommand, console: Console, pe
 def test_a_message_is_traced(admin: AdminCommand, clients: JavaSession, peer: Peer) -> None:
     admin.ask("updateTopic", "-b", peer.broker, "-t", "traced", "-r", 1, "-w", 1)
     admin.until("topicRoute", "-t", "traced", holds=lambda rows: rows)
-    sent = clients.one("send", "--topic", "traced", "--count", 1, "--trace")
-    message_id = sent["last_id"]
-    (trace,) = admin.until("queryMsgTraceById", "-i", message_id, holds=lambda rows: rows)
-    assert (trace["type"], trace["topic"], trace["status"]) == ("Pub", "traced", "SUCCESS")
+    with Listener(clients, "traced", "tracers", "--trace") as listener:
+        (message,) = post(clients, "traced", 1, "--trace")
+        listener.heard(1)
+        query = ("queryMsgTraceById", "-i", message["id"])
+        rows = admin.until(*query, holds=lambda rows: len(rows) == 3)
+    told = {row["type"]: (row["group"], row["status"]) for row in rows}
+    assert told["Pub"] == ("pyromq-java-producer", "SUCCESS")
+    assert told["SubBefore"][0] == "tracers"
+    assert told["SubAfter"] == ("tracers", "SUCCESS")
     absent = "0A000001000018B4AAC20000000000FF"
     assert f"no trace of message {absent}" in admin.refusal("queryMsgTraceById", "-i", absent)
 

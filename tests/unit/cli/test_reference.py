@@ -8,8 +8,8 @@ PAGE = Path(__file__).parents[3] / "docs" / "reference" / "admin.md"
 
 
 def test_the_page_has_every_command_with_its_options_and_no_other() -> None:
-    lines = PAGE.read_text().splitlines()
-    rows = [line for line in lines if line.startswith("| `") and line.count("|") == 4]
+    section = PAGE.read_text().partition("## Commands\n")[2].partition("\n## ")[0]
+    rows = [line for line in section.splitlines() if line.startswith("| `")]
     assert rows == command_rows()
 
 

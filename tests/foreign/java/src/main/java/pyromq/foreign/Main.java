@@ -67,7 +67,8 @@ public final class Main {
         Map.entry("release", Ledger::release),
         Map.entry("admin", Admin::run),
         Map.entry("monitor", Monitoring::round),
-        Map.entry("filter", Filtering::run),
+        // Not by reference: that would load the class, and old clients come without the filter.
+        Map.entry("filter", options -> Filtering.run(options)),
         Map.entry("mqadmin", Mqadmin::run)));
 
     private static boolean hasFailed;

@@ -39,13 +39,17 @@ class Latch(Generic[T]):
         """Gives the value and lets the waiter go on, now."""
         assert not self._is_set, "a latch is set once"
         self._value = value
-        self._wake()
+        self._is_set = True
+        if self._resume is not None:
+            self._resume()
 
     def fail(self, error: PyromqError) -> None:
         """Lets the waiter go on with an error, now."""
         assert not self._is_set, "a latch is set once"
         self._error = error
-        self._wake()
+        self._is_set = True
+        if self._resume is not None:
+            self._resume()
 
     def when_set(self, resume: Callable[[], None]) -> None:
         """Registers the one waiter; calls it at once if the value is there."""
@@ -65,12 +69,11 @@ class Latch(Generic[T]):
         if not self._is_set:
             self._asyncio_future_blocking = True
             yield self
-        return self.result()
-
-    def _wake(self) -> None:
-        self._is_set = True
-        if self._resume is not None:
-            self._resume()
+        # What `result` does: each request comes by here.
+        assert self._is_set, "read before it was set"
+        if self._error is not None:
+            raise self._error
+        return self._value  # type: ignore[return-value]  # set together with _is_set
 
     # What asyncio.Task asks of a future-like object (asyncio.isfuture and Task.__step).
 

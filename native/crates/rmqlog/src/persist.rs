@@ -5,6 +5,7 @@
 //! need not rebuild more than that; every few seconds it also syncs the files ("synced"), for the case
 //! that the power fails, and writes Apache's `checkpoint`.
 
+use std::collections::btree_map::{BTreeMap, Entry};
 use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -14,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use crate::checkpoint::Checkpoint;
 use crate::crc_log::seal;
-use crate::disk::DiskFile;
+use crate::disk::{Disk, DiskFile};
 use crate::engine::Shared;
 use crate::error::{failed, failed_at, Result, StoreError};
 use crate::marker::{Marker, Point, QueuesFile};
@@ -30,11 +31,62 @@ const SYNC_INTERVAL: Duration = if cfg!(feature = "failpoints") {
 const COPY_SIZE_MAX: usize = 1 << 20;
 const COPY_COUNT_MAX: usize = 16;
 
+/// Descriptors held of files that wait for their sync. Of more only the names are kept: ten thousand topics
+/// have more files than a process may have open.
+const HELD_MAX: usize = 256;
+
+/// Files written since the last sync.
+#[derive(Default)]
+struct Unsynced {
+    /// None: to be opened for its sync.
+    files: BTreeMap<PathBuf, Option<Arc<dyn DiskFile>>>,
+    held: usize,
+}
+
+impl Unsynced {
+    fn add(&mut self, path: &Path, file: &Arc<dyn DiskFile>) {
+        match self.files.entry(path.to_path_buf()) {
+            Entry::Vacant(place) => {
+                let may_hold = self.held < HELD_MAX;
+                self.held += usize::from(may_hold);
+                place.insert(may_hold.then(|| Arc::clone(file)));
+            }
+            Entry::Occupied(mut place) => {
+                // Opened again, or another file of that name: the one there is at the sync counts.
+                let is_other = |known: &Arc<dyn DiskFile>| !Arc::ptr_eq(known, file);
+                if place.get().as_ref().is_some_and(is_other) {
+                    self.held -= 1;
+                    place.insert(None);
+                }
+            }
+        }
+    }
+
+    fn sync(&self, disk: &dyn Disk) -> Result<()> {
+        for (path, held) in &self.files {
+            let synced = match held {
+                Some(file) => file.sync_data(),
+                // A lost page is told to who opens the file later, too, as long as nobody was told.
+                None => match disk.open(path).and_then(|file| file.sync_data()) {
+                    // A dropped topic has taken its files away.
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+                    answer => answer,
+                },
+            };
+            synced.map_err(|error| failed("sync", path, &error))?;
+        }
+        Ok(())
+    }
+
+    fn clear(&mut self) {
+        *self = Unsynced::default();
+    }
+}
+
 /// What the persister remembers between rounds.
 pub struct Progress {
     pub marker: Marker,
-    /// Files written since the last sync.
-    unsynced: Vec<(PathBuf, Arc<dyn DiskFile>)>,
+    unsynced: Unsynced,
     /// Written but not synced yet; waits until the log itself is flushed that far.
     candidate: Option<Candidate>,
     pub(crate) synced_at: Instant,
@@ -61,7 +113,7 @@ impl Progress {
     pub fn new(marker: Marker) -> Progress {
         Progress {
             marker,
-            unsynced: Vec::new(),
+            unsynced: Unsynced::default(),
             candidate: None,
             synced_at: Instant::now(),
             sync_failure: None,
@@ -95,13 +147,7 @@ impl Progress {
         if self.sync_failure.is_some() {
             return; // none will be synced any more
         }
-        if !self
-            .unsynced
-            .iter()
-            .any(|(_, known)| Arc::ptr_eq(known, file))
-        {
-            self.unsynced.push((path.to_path_buf(), Arc::clone(file)));
-        }
+        self.unsynced.add(path, file);
     }
 }
 
@@ -435,10 +481,7 @@ pub fn settle(shared: &Shared, progress: &mut Progress) -> Result<()> {
 
 /// Syncs everything written since the last time, names of new files included.
 fn sync_files(shared: &Shared, progress: &mut Progress) -> Result<()> {
-    for (path, file) in &progress.unsynced {
-        file.sync_data()
-            .map_err(|error| failed("sync", path, &error))?;
-    }
+    progress.unsynced.sync(&*shared.disk)?;
     if progress.has_inherited {
         for name in ["consumequeue", "index", "pyromq/crc"] {
             sync_tree(shared, &shared.settings.root.join(name))?;
@@ -527,4 +570,46 @@ fn write_checkpoint(shared: &Shared, candidate: &Candidate) -> Result<()> {
         &shared.settings.root.join("checkpoint"),
         true,
     )
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::disk::RealDisk;
+
+    #[test]
+    fn of_many_files_only_the_names_are_kept_and_all_are_synced() {
+        let dir = std::env::temp_dir().join(format!("rmqlog-unsynced-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).unwrap();
+        let mut unsynced = Unsynced::default();
+        for number in 0..HELD_MAX + 40 {
+            let path = dir.join(format!("{number:04}"));
+            unsynced.add(&path, &RealDisk.create(&path).unwrap());
+        }
+        let held = || unsynced.files.values().flatten().count();
+        assert_eq!((unsynced.files.len(), held()), (HELD_MAX + 40, HELD_MAX));
+        assert_eq!(unsynced.held, HELD_MAX);
+        // One that is only a name and gone was dropped; one that cannot be opened fails the sync.
+        let last = dir.join(format!("{:04}", HELD_MAX + 39));
+        std::fs::remove_file(&last).unwrap();
+        assert!(unsynced.sync(&RealDisk).is_ok());
+        std::fs::create_dir(&last).unwrap();
+        assert!(unsynced.sync(&RealDisk).is_err());
+        std::fs::remove_dir_all(&dir).unwrap();
+    }
+
+    #[test]
+    fn a_file_that_was_opened_again_is_synced_by_its_name() {
+        let path = std::env::temp_dir().join(format!("rmqlog-again-{}", std::process::id()));
+        let mut unsynced = Unsynced::default();
+        let first = RealDisk.create(&path).unwrap();
+        unsynced.add(&path, &first);
+        unsynced.add(&path, &first);
+        assert_eq!(unsynced.held, 1);
+        unsynced.add(&path, &RealDisk.create(&path).unwrap());
+        assert_eq!((unsynced.files.len(), unsynced.held), (1, 0));
+        assert!(unsynced.files[&path].is_none());
+        std::fs::remove_file(&path).unwrap();
+    }
 }

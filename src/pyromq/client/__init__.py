@@ -39,6 +39,7 @@ import importlib
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
+    from pyromq.client.admin import Admin
     from pyromq.client.consumption import ReconsumeLater
     from pyromq.client.dedup import (
         MarkerStore,
@@ -77,6 +78,7 @@ if TYPE_CHECKING:
     from pyromq.wire.compress import CompressionType
 
 _MODULES: Final = {
+    "Admin": "client.admin",
     "AnswerOverdue": "client.remoting",
     "ClientClosed": "client.errors",
     "ClientInstance": "client.instance",
@@ -129,6 +131,7 @@ def __dir__() -> list[str]:
 
 
 __all__ = [
+    "Admin",
     "AnswerOverdue",
     "ClientClosed",
     "ClientInstance",

@@ -42,6 +42,8 @@ class Consumer(Protocol):
     def is_broadcast(self) -> bool: ...
     @property
     def topics(self) -> list[str]: ...
+    @property
+    def has_given_back(self) -> bool: ...
 
     def share(
         self, client_ids: Sequence[str], queues: Sequence[MessageQueue]
@@ -144,9 +146,12 @@ class Assignment:
             try:
                 share = await self._share_of(topic)
             except RouteNotFound as error:
-                # Its retry topic a group gets with the first message that fails.
+                # Its retry topic a group gets with the first message that fails, and the name
+                # servers hear of it a little later.
                 if topic != retry_topic(self._consumer.group):
                     _log.warning("%s: %s", self._consumer.group, error)
+                    is_balanced = False
+                elif self._consumer.has_given_back:
                     is_balanced = False
             except PyromqError as error:
                 _log.warning("%s: topic %s not shared out: %s", self._consumer.group, topic, error)

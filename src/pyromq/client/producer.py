@@ -17,37 +17,29 @@ org.apache.rocketmq.client 5.5.0.
 from __future__ import annotations
 
 import asyncio
-import random
 from collections import deque
 from collections.abc import Iterable, Sequence
 from typing import Final, Self
-
-from msgspec import Struct
 
 from pyromq.client.errors import ClientClosed, RouteNotFound, SendFailed, ServerRefused
 from pyromq.client.faults import FaultTable
 from pyromq.client.hooks import SendEvent, SendHook, call_hooks
 from pyromq.client.instance import ClientInstance
-from pyromq.client.message import MESSAGE_SIZE_MAX, Message, SendResult, SendStatus
+from pyromq.client.message import MESSAGE_SIZE_MAX, Message, SendResult
+from pyromq.client.outgoing import Outgoing, check_fits, result_of
+from pyromq.client.queue_choice import QueueChoice, queue_of_key
 from pyromq.client.remoting import AnswerOverdue, ConnectFailed, PeerUnreachable
 from pyromq.client.routes import NEW_TOPIC_QUEUE_NUMS, Publication
 from pyromq.codes import RequestCode, ResponseCode
 from pyromq.domain.group import check_group_name
 from pyromq.domain.properties import UNIQ_KEY, WAIT, properties_text
 from pyromq.domain.route import MessageQueue
-from pyromq.domain.subscription import tag_hash
-from pyromq.domain.topic import AUTO_CREATE_TOPIC_KEY_TOPIC, check_topic_name, is_retry_or_dlq
+from pyromq.domain.topic import AUTO_CREATE_TOPIC_KEY_TOPIC, check_topic_name
 from pyromq.errors import InvalidParameter, MessageIllegal
-from pyromq.units import QueueOffset
 from pyromq.wire.batch import BatchItem, encode_batch
 from pyromq.wire.compress import COMPRESSED_FLAG, CompressionType, compress
-from pyromq.wire.remoting.fields import decode_header
-from pyromq.wire.remoting.frame import Command
 from pyromq.wire.remoting.headers.send import (
-    EXT_MSG_REGION,
-    EXT_TRACE_ON,
     SendHeaderV2,
-    SendResponse,
 )
 from pyromq.wire.remoting.native import encode_ext
 
@@ -73,21 +65,6 @@ RETRIED_CODES: Final = frozenset(
 
 _HEADS_MAX: Final = 1_024
 """Kinds of sends whose headers are kept half written."""
-
-_STATUSES: Final = {status.value: status for status in SendStatus}
-
-
-class _Outgoing(Struct, gc=False):
-    """A message or batch, ready to be sent to any queue."""
-
-    topic: str
-    code: int
-    messages: Sequence[Message]
-    message_ids: Sequence[str]
-    body: bytes
-    properties: str
-    sys_flag: int
-    flag: int
 
 
 class Producer:
@@ -125,13 +102,13 @@ class Producer:
         self._try_timeout_ms = try_timeout_ms
         self._retry_times = retry_times
         self._retries_when_not_stored_ok = retries_when_not_stored_ok
-        self._faults = FaultTable() if avoids_slow_brokers else None
+        faults = FaultTable() if avoids_slow_brokers else None
+        self._choice = QueueChoice(self._instance.clock, faults)
         self._compress_from_bytes = compress_from_bytes
         self._compression = compression
         self._message_size_max = message_size_max
         self._new_topic_queue_nums = new_topic_queue_nums
         self._hooks = list(hooks)
-        self._turns: dict[str, int] = {}
         self._topics: set[str] = set()
         """Names that were checked; at most `_HEADS_MAX`."""
         self._heads: dict[tuple[str, int, int, bool], dict[str, str]] = {}
@@ -235,14 +212,14 @@ class Producer:
 
     def _prepared(
         self, message: Message, *, extra_properties: str = "", extra_flags: int = 0
-    ) -> _Outgoing:
+    ) -> Outgoing:
         self._check(message)
         key = self._instance.new_unique_key(self._instance.clock.now_ms())
         body, sys_flag = message.body, 0
         if len(body) >= self._compress_from_bytes:
             body = compress(body, self._compression)
             sys_flag = COMPRESSED_FLAG | self._compression
-        return _Outgoing(
+        return Outgoing(
             message.topic,
             RequestCode.SEND_MESSAGE_V2,
             (message,),
@@ -253,7 +230,7 @@ class Producer:
             message.flag,
         )
 
-    def _prepared_batch(self, messages: Sequence[Message]) -> _Outgoing:
+    def _prepared_batch(self, messages: Sequence[Message]) -> Outgoing:
         if not messages:
             raise MessageIllegal("a batch has at least one message")
         first = messages[0]
@@ -262,7 +239,7 @@ class Producer:
         items: list[BatchItem] = []
         for message in messages:
             self._check(message)
-            _check_fits(first, message)
+            check_fits(first, message)
             key = self._instance.new_unique_key(now_ms)
             keys.append(key)
             text = message.properties_text(key)
@@ -278,11 +255,11 @@ class Producer:
             WAIT: "true" if first.waits_for_store else "false",
         }
         code = RequestCode.SEND_BATCH_MESSAGE
-        return _Outgoing(first.topic, code, messages, keys, body, properties_text(own), 0, 0)
+        return Outgoing(first.topic, code, messages, keys, body, properties_text(own), 0, 0)
 
     async def _send_counted(
         self,
-        outgoing: _Outgoing,
+        outgoing: Outgoing,
         queue: MessageQueue | None,
         sharding_key: str | None,
         timeout_ms: int | None,
@@ -324,7 +301,7 @@ class Producer:
 
     async def _send_to_one(
         self,
-        outgoing: _Outgoing,
+        outgoing: Outgoing,
         queue: MessageQueue | None,
         sharding_key: str | None,
         timeout_ms: int,
@@ -338,7 +315,7 @@ class Producer:
                 outgoing, [chosen.broker_name], error, may_be_stored=may_be_stored
             ) from error
 
-    async def _send_to_any(self, outgoing: _Outgoing, timeout_ms: int) -> SendResult:
+    async def _send_to_any(self, outgoing: Outgoing, timeout_ms: int) -> SendResult:
         clock = self._instance.clock
         deadline_ms = clock.monotonic_ms() + timeout_ms
         tried: list[str] = []
@@ -355,7 +332,7 @@ class Producer:
             publication = self._instance.routes.publication(outgoing.topic)
             if publication is None or not publication.queues:
                 publication = await self._publication(outgoing.topic)
-            queue = self._next_queue(publication, tried[-1] if tried else None)
+            queue = self._choice.next(publication, tried[-1] if tried else None)
             tried.append(queue.broker_name)
             try:
                 result = await self._try(outgoing, queue, left_ms)
@@ -379,7 +356,7 @@ class Producer:
             return unclear
         raise self._failed(outgoing, tried, last, may_be_stored=may_be_stored) from last
 
-    async def _try(self, outgoing: _Outgoing, queue: MessageQueue, timeout_ms: int) -> SendResult:
+    async def _try(self, outgoing: Outgoing, queue: MessageQueue, timeout_ms: int) -> SendResult:
         """One request. Raises PeerUnreachable, AnswerOverdue, ServerRefused, RouteNotFound."""
         address = self._instance.routes.master(queue.broker_name)
         if address is None:
@@ -395,16 +372,16 @@ class Producer:
                 outgoing.body,
                 timeout_ms=timeout_ms,
             )
-            result = _result(outgoing, queue, address, answer)
+            result = result_of(outgoing, queue, address, answer)
         except (PeerUnreachable, AnswerOverdue, ServerRefused) as error:
-            self._note(queue, begin_ms, has_failed=True)
+            self._choice.note(queue, begin_ms, has_failed=True)
             self._after(event, None, error)
             raise
-        self._note(queue, begin_ms, has_failed=False)
+        self._choice.note(queue, begin_ms, has_failed=False)
         self._after(event, result, None)
         return result
 
-    def _header(self, outgoing: _Outgoing, queue: MessageQueue) -> dict[str, str]:
+    def _header(self, outgoing: Outgoing, queue: MessageQueue) -> dict[str, str]:
         is_batch = outgoing.code == RequestCode.SEND_BATCH_MESSAGE
         kind = (outgoing.topic, outgoing.sys_flag, outgoing.flag, is_batch)
         head = self._heads.get(kind)
@@ -455,34 +432,7 @@ class Producer:
         publication = await self._publication(topic)
         if sharding_key:
             return queue_of_key(sharding_key, publication.queues)
-        return self._next_queue(publication, None)
-
-    def _next_queue(self, publication: Publication, avoided: str | None) -> MessageQueue:
-        """In turns; rather one of a broker that is neither slow nor the one that just failed."""
-        queues = publication.queues
-        topic = queues[0].topic
-        turn = self._turns.get(topic)
-        if turn is None:
-            turn = random.randrange(len(queues))  # noqa: S311 - producers shall not march in step
-        self._turns[topic] = turn + 1
-        count = len(queues)
-        first = queues[turn % count]
-        if (avoided is None and self._is_available(first)) or not publication.has_choice:
-            return first
-        others = [
-            (step, queue)
-            for step in range(count)
-            if (queue := queues[(turn + step) % count]).broker_name != avoided
-        ]
-        quick = (place for place in others if self._is_available(place[1]))
-        step, queue = next(quick, others[0] if others else (0, first))
-        self._turns[topic] = turn + step + 1
-        return queue
-
-    def _is_available(self, queue: MessageQueue) -> bool:
-        return self._faults is None or self._faults.is_available(
-            queue.broker_name, self._instance.clock.monotonic_ms()
-        )
+        return self._choice.next(publication, None)
 
     async def _master_of(self, queue: MessageQueue) -> str:
         routes = self._instance.routes
@@ -510,12 +460,7 @@ class Producer:
             self._topics.add(message.topic)
         message.check(self._message_size_max)
 
-    def _note(self, queue: MessageQueue, begin_ms: int, *, has_failed: bool) -> None:
-        if self._faults is not None:
-            now_ms = self._instance.clock.monotonic_ms()
-            self._faults.note(queue.broker_name, now_ms - begin_ms, now_ms, has_failed=has_failed)
-
-    def _event(self, outgoing: _Outgoing, queue: MessageQueue, address: str) -> SendEvent:
+    def _event(self, outgoing: Outgoing, queue: MessageQueue, address: str) -> SendEvent:
         event = SendEvent(
             self.group,
             self._instance.client_id,
@@ -538,7 +483,7 @@ class Producer:
 
     def _failed(
         self,
-        outgoing: _Outgoing,
+        outgoing: Outgoing,
         tried: Sequence[str],
         last: Exception | None,
         *,
@@ -550,45 +495,6 @@ class Producer:
             code=last.code if isinstance(last, ServerRefused) else None,
             may_be_stored=may_be_stored,
         )
-
-
-def queue_of_key(key: str, queues: Sequence[MessageQueue]) -> MessageQueue:
-    """The queue of an ordering key: as Java's SelectMessageQueueByHash chooses for a String."""
-    return queues[abs(tag_hash(key)) % len(queues)]
-
-
-def _check_fits(first: Message, message: Message) -> None:
-    """Raises MessageIllegal for what cannot be in one batch: MessageBatch.generateFromList."""
-    if message.topic != first.topic:
-        raise MessageIllegal(f"a batch has one topic, not {first.topic} and {message.topic}")
-    if message.waits_for_store != first.waits_for_store:
-        raise MessageIllegal("a batch has one `waits_for_store` for all its messages")
-    if message.sharding_key != first.sharding_key:
-        raise MessageIllegal("a batch goes to one queue, so it has one `sharding_key` or none")
-    if message.delay_level or message.deliver_at_ms:
-        raise MessageIllegal("messages of a batch cannot be delayed")
-    if is_retry_or_dlq(message.topic):
-        raise MessageIllegal(f"topic {message.topic}: retries are not sent in batches")
-
-
-def _result(outgoing: _Outgoing, queue: MessageQueue, address: str, answer: Command) -> SendResult:
-    status = _STATUSES.get(answer.code)
-    if status is None:
-        raise ServerRefused(address, outgoing.code, answer.code, answer.remark)
-    ext = answer.ext
-    header = decode_header(SendResponse, ext)
-    ids = outgoing.message_ids
-    return SendResult(
-        status,
-        header.batch_uniq_id or (ids[0] if len(ids) == 1 else ",".join(ids)),
-        header.msg_id,
-        queue
-        if header.queue_id == queue.queue_id
-        else MessageQueue(queue.broker_name, header.queue_id, queue.topic),
-        QueueOffset(header.queue_offset),
-        ext.get(EXT_MSG_REGION),
-        ext.get(EXT_TRACE_ON) != "false",
-    )
 
 
 __all__ = [

@@ -156,6 +156,7 @@ class PushConsumer:
         self._asides: set[asyncio.Task[None]] = set()
         self._is_running = False
         self._started_ms = 0
+        self._has_given_back = False
 
     def _make_work(self, workers: int) -> ConcurrentWork | OrderedWork:
         if self._is_ordered:
@@ -284,6 +285,11 @@ class PushConsumer:
         return self._is_broadcast
 
     @property
+    def has_given_back(self) -> bool:
+        """Whether the group's retry topic is there, known to name servers or not."""
+        return self._has_given_back
+
+    @property
     def topics(self) -> list[str]:
         return list(self._subscriptions)
 
@@ -345,8 +351,9 @@ class PushConsumer:
         is_taken = await give_back(
             self._instance, self.group, message, delay_level=delay_level, times_max=times_max
         )
+        self._has_given_back = self._has_given_back or is_taken
         if is_taken and not self._instance.routes.known_readable_queues(retry_topic(self.group)):
-            self._assignment.want()  # the broker has made the topic just now
+            self._assignment.want()  # the broker makes the topic just now
         return is_taken
 
     async def _give_up(self, message: ReceivedMessage) -> bool:

@@ -266,6 +266,28 @@ async def test_a_failed_message_is_given_back_by_its_place() -> None:
     assert queue.committed == 3
 
 
+async def test_the_retry_topic_is_looked_for_until_the_name_server_knows_it() -> None:
+    queue = OneQueue(1)
+
+    async def listen(_: ReceivedMessage) -> None:
+        raise ReconsumeLater
+
+    def asked(there: Cluster) -> int:
+        wanted = [request.ext.get("topic") for request in there.names.requests]
+        return wanted.count("%RETRY%G")
+
+    async with served(queue) as there, push(there, listen) as consumer:
+        await queue.until(lambda: len(queue.given_back) == 1)
+        begun = asked(there)
+        async with asyncio.timeout(WAIT_SECONDS):
+            while asked(there) < begun + 2:  # every second, not every twenty
+                there.names.got.clear()
+                await there.names.got.wait()
+        there.routes["%RETRY%G"] = there.routes["T"]
+        consumer.members_changed()
+        await queue.until(lambda: len(consumer.assignment) == 2)
+
+
 async def test_a_body_that_cannot_be_decompressed_is_given_back_and_holds_up_no_other() -> None:
     queue = OneQueue(3)
     queue.damaged = {1}

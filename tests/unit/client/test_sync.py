@@ -28,7 +28,7 @@ PAIRS = [
     (sync.PushConsumer, async_push_consumer.PushConsumer),
 ]
 NOT_FOR_SCRIPTS = {"instance", "consumer_data", "route_changed", "members_changed", "serve"} | {
-    "is_broadcast", "topics", "share", "lock", "begin", "leave",
+    "is_broadcast", "has_given_back", "topics", "share", "lock", "begin", "leave",
 }  # fmt: skip
 """What the client's parts ask of each other."""
 

@@ -1,4 +1,4 @@
-"""What the express lane itself costs: chunks of frames in, answers out, no sockets.
+"""What the express lane itself costs: chunks of frames in, answers out into local sockets.
 
 `python -m bench.micro_lane` prints the least time of many rounds per message, which other load on
 the machine disturbs least; with the lane and by the verbs.
@@ -65,36 +65,43 @@ def least_us(house: LaneHouse, chunk: bytes, messages: int) -> float:
     best = float("inf")
     for _ in range(ROUNDS):
         start = time.perf_counter()
-        house.receive(0, chunk)
+        for client in range(len(house.connections)):
+            house.receive(client, chunk)
         house.end_turn()
         best = min(best, time.perf_counter() - start)
-        house.outputs[0].drop()
+        for output in house.outputs:
+            output.drop()
     return best / messages * 1e6
 
 
-LOADS: Sequence[tuple[str, Callable[[SerializeType, int], bytes], int, int]] = (
-    ("sends, 128 at a time", sends, 128, 1),
-    ("sends, one at a time", sends, 1, 1),
-    ("batches of 32, 16 at a time", batches, 16, 32),
-    ("pulls of 32, 8 at a time", pulls, 8, 32),
+LOADS: Sequence[tuple[str, Callable[[SerializeType, int], bytes], int, int, int]] = (
+    ("sends, 128 at a time", sends, 128, 1, 1),
+    ("sends, one at a time", sends, 1, 1, 1),
+    ("sends, one of each of 64", sends, 1, 1, 64),
+    ("batches of 32, 16 at a time", batches, 16, 32, 1),
+    ("pulls of 32, 8 at a time", pulls, 8, 32, 1),
 )
 
 
 def main() -> None:
-    for name, make, count, size in LOADS:
+    for name, make, count, size, clients in LOADS:
         for form in (SerializeType.ROCKETMQ, SerializeType.JSON):
             row = []
             for has_lane in (True, False):
                 with tempfile.TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else None) as root:
                     house = LaneHouse(
-                        Path(root), has_lane=has_lane, clients=1, has_small_files=False
+                        Path(root),
+                        has_lane=has_lane,
+                        clients=clients,
+                        has_small_files=False,
+                        has_sockets=True,
                     )
                     house.create_topic("LoadTest")
                     house.receive(0, sends(SerializeType.JSON, 500))
                     house.end_turn()
                     house.receive(0, make(form, 4))
                     house.end_turn()
-                    row.append(least_us(house, make(form, count), count * size))
+                    row.append(least_us(house, make(form, count), count * size * clients))
                     house.close()
             print(f"{name:30} {form.name:9} lane {row[0]:6.2f} µs   verbs {row[1]:6.2f} µs")
 

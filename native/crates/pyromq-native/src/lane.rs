@@ -283,7 +283,10 @@ impl ExpressLane {
             let Some(request) = lane.judge(&arrived, now_ms) else {
                 break;
             };
-            if lane.take(engine, number, &arrived, &request, now_ms).is_none() {
+            if lane
+                .take(engine, number, &arrived, &request, now_ms)
+                .is_none()
+            {
                 break;
             }
             at += found.size;

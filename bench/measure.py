@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import shlex
+import signal
 import sys
 import tempfile
 import time
@@ -71,6 +72,8 @@ def begun(options: Options, root: Path, arguments: Sequence[str]) -> Page:
 
 def main(arguments: Sequence[str]) -> int:
     options = parse(arguments)
+    # So that servers are ended and limits put back also when it is told to stop.
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     started = time.monotonic()
     build_generator()
     with tempfile.TemporaryDirectory(prefix="measure-") as name:

@@ -8,7 +8,9 @@ mappings and open files than Linux allows by default; both are raised for the ti
 from __future__ import annotations
 
 import json
+import resource
 
+from bench.judge import APACHE
 from bench.life import UNCOUNTED_ROUNDS, Measurement, say, short
 from bench.loads import SCENARIOS, Load, MeasureFailed, Numbers, rmqload
 from bench.machine import Memory, many_maps_and_files
@@ -50,6 +52,8 @@ def _measured(measurement: Measurement, servers: list[Server], count: int) -> No
         topics += ("--no-create",)
     for server in servers[:]:
         try:
+            if server.name == APACHE:
+                need_files(count * QUEUES)
             # Each queue's first message makes its files; this is not measured.
             first = ("send", "--connections=1", "--depth=64", *topics, f"--count={count * QUEUES}",
                      "--stored-wait=60", f"--seconds={FIRST_WRITE_SECONDS}")  # fmt: skip
@@ -79,6 +83,13 @@ def _measured(measurement: Measurement, servers: list[Server], count: int) -> No
             (f"{count:,} × {QUEUES}", server.name, f"{memory.private_kb / 1024:,.0f}",
              f"{memory.anonymous_kb / 1024:,.0f}"),
         )  # fmt: skip
+
+
+def need_files(count: int) -> None:
+    """Apache keeps each queue's file open; without enough of them it only fills its log."""
+    allowed = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    if allowed != resource.RLIM_INFINITY and allowed < count:
+        raise MeasureFailed(f"it keeps {count:,} files open, {allowed:,} are allowed here")
 
 
 def topics_json(count: int) -> bytes:

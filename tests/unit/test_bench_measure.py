@@ -30,6 +30,7 @@ from bench.picture import bars, picture
 from bench.report import Page, Section, heading, latency_cells, number, speed_cells, table
 from bench.servers import Pyromq, children
 from bench.works import LOAD_WORKS, WORKS
+from tests.support.processes import retries
 
 
 def numbers(speed: float, cpu: float, busy: int = 0, **more: Any) -> Numbers:
@@ -327,6 +328,38 @@ def test_seeded_topics_are_those_that_the_generator_sends_to() -> None:
     assert list(table) == ["Seed-00000", "Seed-00001", "Seed-00002"]
     assert all(table[name]["topicName"] == name for name in table)
     assert {entry["writeQueueNums"] for entry in table.values()} == {8}
+
+
+def test_more_files_than_are_allowed_are_not_tried() -> None:
+    allowed = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    run_topics.need_files(min(allowed, 1_000))
+    if allowed != resource.RLIM_INFINITY:
+        with pytest.raises(MeasureFailed, match="are allowed here"):
+            run_topics.need_files(allowed + 1)
+
+
+def test_a_measurement_that_is_told_to_stop_ends_its_servers(tmp_path: Path) -> None:
+    """What it changed of the machine is put back in the same way."""
+    command = [sys.executable, "-m", "bench.measure", "--works=memory", "--servers=pyromq",
+               "--touch-gib=0", "--label=stopped"]  # fmt: skip
+    environment = os.environ | {"TMPDIR": str(tmp_path)}
+    page = Path(run_java.__file__).parent / "results"
+    with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        try:
+            while "memory" not in process.stderr.readline().split()[-1:]:
+                assert process.poll() is None
+            for _ in retries(20):
+                if list(tmp_path.glob("measure-*/pyromq/lock")):
+                    break
+            process.terminate()
+            process.communicate(timeout=20)
+        finally:
+            process.kill()
+            for found in page.glob("*-stopped.md"):
+                found.unlink()
+    assert process.returncode == 128 + 15
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_limits_are_put_back() -> None:

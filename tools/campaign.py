@@ -19,7 +19,7 @@ from pathlib import Path
 from tests.support import disk_error_run, disk_full_run, ledger
 from tests.support.disk_error_run import acknowledged_count, any_injection
 from tests.support.failpoint_legs import CHAINS, WITHOUT_DELAYS
-from tests.support.failpoint_run import any_shot, run_chain
+from tests.support.failpoint_run import PLACES, any_shot, kill_at, run_chain
 from tests.support.kill_run import KILLS_PER_RUN, MODES, run
 from tests.support.small_disk import CannotMount
 from tests.support.strace import why_impossible
@@ -103,9 +103,14 @@ def failpoints(cycles: int, seed: int) -> int:
     while done < cycles:
         name, legs = chains[number % len(chains)]
         mode = MODES[number // len(chains) % len(MODES)]
-        shots = [any_shot(leg, chance) for leg in legs][: cycles - done]
+        # A disk that fails or is slow lets nobody deliver delayed messages in time.
+        only_kills = chance.random() < 0.5
+        shots = [
+            kill_at(leg, chance.choice(PLACES)) if only_kills else any_shot(leg, chance)
+            for leg in legs[: cycles - done]
+        ]
         with tempfile.TemporaryDirectory(prefix="pyromq-failpoints-") as directory:
-            root, has_delays = Path(directory) / "store", name not in WITHOUT_DELAYS
+            root, has_delays = Path(directory) / "store", only_kills and name not in WITHOUT_DELAYS
             result = asyncio.run(run_chain(root, mode, shots, chance, has_delays=has_delays))
         done += len(shots)
         hit += result.hit_count

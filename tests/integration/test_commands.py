@@ -235,7 +235,7 @@ def test_version_and_help_end_with_zero() -> None:
         (("namesrv", "--host", "192.0.2.1"), "--insecure"),
         (("broker", "-n", "no-port"), "namesrvAddr"),
         (("proxy",), "not built yet"),
-        (("admin", "clusterList", "-n", "x"), "not built yet"),
+        (("admin", "clusterList", "-n", "x"), "name server address 'x'"),
         (("bench", "send"), "invalid choice"),
         (("store", "check", "x"), "is no store"),
     ],

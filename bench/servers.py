@@ -182,18 +182,19 @@ class Apache:
         properties = {"timerWheelEnable": "true"}
         properties |= dict(setting.split("=", 1) for setting in settings)
         self._properties = properties
-        self._port = free_port(-2, 1)
-        self.address = f"127.0.0.1:{self._port}"
+        self.address = ""
         self._names: ApacheNamesrv | None = None
         self._broker: ApacheBroker | None = None
 
     def start(self) -> float:
         began = time.monotonic()
+        port = free_port(-2, 1)
+        self.address = f"127.0.0.1:{port}"
         self._names = ApacheNamesrv(jvm=APACHE_JVM).start()
         self._broker = ApacheBroker(
             self.data,
             namesrv=self._names.address,
-            port=self._port,
+            port=port,
             properties=self._properties,
             jvm=APACHE_BROKER_JVM,
         ).start()

@@ -19,6 +19,12 @@ from tests.support.processes import child_environment
 from tests.support.pyromq_server import PyromqServer
 
 WAIT_SECONDS = 30.0
+PROGRAM = (
+    "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler);"
+    "from pyromq.app.main import main; sys.exit(main(['admin', *sys.argv[1:]]))"
+)
+"""The command as a shell in the foreground starts it: one in the background has it ignore Ctrl-C,
+and the tests may run there."""
 
 
 class TerminalRun:
@@ -27,7 +33,7 @@ class TerminalRun:
     def __init__(self, *words: str) -> None:
         self._terminal, inner = pty.openpty()
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "pyromq", "admin", *words],
+            [sys.executable, "-c", PROGRAM, *words],
             stdin=inner,
             stdout=inner,
             stderr=inner,

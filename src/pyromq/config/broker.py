@@ -133,6 +133,7 @@ class BrokerConfig:
         "expressLane",
         True,
         boot_only=True,
+        ours=True,
         doc="Store ordinary messages and answer pulls in native code, from frame to answer. Off: "
         "with the same results, several times slower.",
     )

@@ -1,7 +1,8 @@
 package pyromq.foreign;
 
+import java.util.Map;
 import java.util.TreeMap;
-import org.apache.rocketmq.remoting.protocol.body.ConsumerRunningInfo;
+import org.apache.rocketmq.common.message.MessageQueue;
 import org.apache.rocketmq.tools.monitor.DeleteMsgsEvent;
 import org.apache.rocketmq.tools.monitor.FailedMsgs;
 import org.apache.rocketmq.tools.monitor.MonitorConfig;
@@ -50,11 +51,22 @@ final class Monitoring implements MonitorListener {
         Main.print("report", "deleted");
     }
 
+    /** A map without types: those of running info have another package in old clients. */
     @Override
-    public void reportConsumerRunningInfo(TreeMap<String, ConsumerRunningInfo> infos) {
+    @SuppressWarnings({"rawtypes", "unchecked"})
+    public void reportConsumerRunningInfo(TreeMap infos) {
         infos.values().forEach(info -> Main.print("report", "running",
-            "topics", String.join(",", info.getMqTable().keySet().stream()
-                .map(queue -> queue.getTopic()).sorted().distinct().toList())));
+            "topics", String.join(",", queuesOf(info).keySet().stream()
+                .map(MessageQueue::getTopic).sorted().distinct().toList())));
+    }
+
+    @SuppressWarnings("unchecked")
+    private static Map<MessageQueue, ?> queuesOf(Object info) {
+        try {
+            return (Map<MessageQueue, ?>) info.getClass().getMethod("getMqTable").invoke(info);
+        } catch (ReflectiveOperationException error) {
+            throw new IllegalStateException(error);
+        }
     }
 
     @Override

@@ -130,6 +130,11 @@ RUST_BUGS: Final[dict[str, RustBug]] = {
         "faults",
         "a_refused_message_that_is_on_disk_whole_does_not_come_back",
     ),
+    "lost_places_of_a_dropped_topic": RustBug(
+        "what a dropped topic's file leaves without messages is believed",
+        "lib",
+        "sim::directed::a_place_without_a_message_does_not_come_back_with_a_dropped_topic",
+    ),
     "lost_pages_believed": RustBug(
         "the process after a failed sync believes pages the device never took",
         "lib",

@@ -29,12 +29,7 @@ pub fn refuse_unfinished(queues: &mut [FoundQueue], note: &RebuildNote) {
 /// since, by a process that ended before it could change this note too: no place of theirs is given then, and
 /// the note of queues has none.
 pub fn named_now(named: &[KnownQueue], known: &QueuesFile, dropped: &Dropped) -> Vec<KnownQueue> {
-    let given: HashSet<(&str, i32)> = known
-        .queues
-        .iter()
-        .filter(|queue| queue.count > 0)
-        .map(|queue| (&*queue.topic, queue.id))
-        .collect();
+    let given = known.places();
     let now = |queue: &KnownQueue| {
         let is_gone =
             dropped.has_topic(&queue.topic) && !given.contains(&(&*queue.topic, queue.id));

@@ -263,12 +263,14 @@ pub fn measure(
 }
 
 /// Calls a queue broken whose files are still those of a dropped topic: the drop was interrupted before
-/// they were gone, or a power cut brought them back.
+/// they were gone, or a power cut brought them back. Places that stand for lost messages do not tell whose
+/// they are; where no place is noted since the drop, they are taken for old.
 pub fn refuse_dropped(
     disk: &Arc<dyn Disk>,
     queue: &mut FoundQueue,
     file_size: u64,
     dropped: &Dropped,
+    is_noted: bool,
 ) -> Result<()> {
     let mut reader = UnitReader {
         disk,
@@ -277,17 +279,16 @@ pub fn refuse_dropped(
         open: None,
     };
     let mut is_broken = false;
+    let mut tells = queue.count == 0;
     if queue.min < queue.count {
         // The new life of the topic may have written over the first units of the old one.
         for offset in [queue.min, queue.count - 1] {
             let unit = reader.unit(offset)?;
+            tells |= !unit.is_blank();
             is_broken |= !unit.is_blank() && dropped.has(queue.topic.as_bytes(), unit.log_offset);
         }
     }
-    if is_broken {
-        queue.is_broken = true;
-        (queue.min, queue.count, queue.present) = (0, 0, 0);
-    }
+    queue.refuse_if(is_broken || !(tells || is_noted || mutant!("lost_places_of_a_dropped_topic")));
     Ok(())
 }
 

@@ -7,7 +7,7 @@
 //! (Apache ran here) means that more of the log is looked at, never an error. Only a file from a newer
 //! version that says we cannot read it is one.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use crate::checkpoint::{read_file, write_file};
@@ -222,6 +222,12 @@ pub struct QueuesFile {
 }
 
 impl QueuesFile {
+    /// The queues of which places were given.
+    pub fn places(&self) -> HashSet<(&str, i32)> {
+        let given = self.queues.iter().filter(|queue| queue.count > 0);
+        given.map(|queue| (&*queue.topic, queue.id)).collect()
+    }
+
     /// Has no queue end before its floor.
     pub fn raise(&mut self, floors: &[KnownQueue]) {
         if floors.is_empty() {

@@ -172,9 +172,11 @@ pub fn survey(disk: &Arc<dyn Disk>, settings: &Settings, cache: &mut FileCache) 
         was_whole = note.is_whole;
         refuse_unfinished(&mut queues, &note);
     }
+    let places = known.places();
     for queue in &mut queues {
         if dropped.has_topic(&queue.topic) {
-            refuse_dropped(disk, queue, queue_file_size, &dropped)?;
+            let is_noted = places.contains(&(&*queue.topic, queue.id));
+            refuse_dropped(disk, queue, queue_file_size, &dropped, is_noted)?;
         }
     }
     // Where we stopped last, only what lacks something is rebuilt, and later: `rebuilder.rs`.

@@ -15,6 +15,7 @@ use crate::disk::Disk as _;
 use crate::engine::Engine;
 use crate::marker::{Marker, QueuesFile};
 use crate::persist::persist;
+use crate::queue_unit::Unit;
 use crate::rebuild_note::note_path;
 
 const TOPIC: &str = TOPICS[0];
@@ -576,5 +577,40 @@ fn no_record_is_made_of_a_refused_one_and_the_one_in_its_place() {
             }
         }
         left.kill();
+    }
+}
+
+/// A power cut brings back a dropped topic's file, of which only a place without a message is believed: it
+/// must not stand for the first message of the topic's new life.
+#[test]
+fn a_place_without_a_message_does_not_come_back_with_a_dropped_topic() {
+    let disk = SimDisk::new(Platter::default(), 0);
+    let engine = open(&disk, true).unwrap();
+    store_in(&engine, TOPICS[1], 0);
+    store(&engine, 0, 20);
+    persist_round(&engine, true);
+    engine.drop_topic(TOPIC).unwrap();
+    for number in 0..3 {
+        store(&engine, number, 20);
+    }
+    let disk = disk.kill();
+    drop(engine);
+    let queue = settings(true)
+        .root
+        .join("consumequeue")
+        .join(TOPIC)
+        .join("0");
+    disk.create_dir_all(&queue).unwrap();
+    let file = disk.create(&queue.join("00000000000000000000")).unwrap();
+    file.set_len(settings(true).consume_queue_file_size)
+        .unwrap();
+    file.write_at(&Unit::BLANK.encode(), 0).unwrap();
+    file.sync_data().unwrap();
+    for start in 0..2 {
+        let engine = open(&disk, true).unwrap();
+        assert_eq!(engine.queue_range(TOPIC, 0), (0, 3), "start {start}");
+        let view = read_all(&engine).unwrap();
+        assert_eq!(view[&(0, 0)].records.len(), 3, "start {start}");
+        engine.close().unwrap();
     }
 }

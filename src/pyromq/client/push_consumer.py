@@ -222,7 +222,12 @@ class PushConsumer:
         self._is_running = True
         self._started_ms = self._instance.clock.now_ms()
         self._work.start()
-        await self._assignment.begin()
+        try:
+            await self._assignment.begin()
+        except BaseException:
+            # Cancelled, or failed: whoever asked has no consumer to stop.
+            await self.stop()
+            raise
         self._own(self._assignment.keep(), "rebalance")
         self._own(self._keep_persisting(), "offsets")
         if self._is_ordered and not self._is_broadcast:

@@ -481,3 +481,31 @@ async def test_a_queue_that_is_no_longer_assigned_is_no_longer_read() -> None:
         (last,) = await consumer.poll(int(WAIT_SECONDS * 1_000))
         assert last.queue_offset == 99
         assert consumer.position(QUEUE) == 100
+
+
+async def test_a_consumer_whose_start_is_cancelled_leaves_nothing_at_work() -> None:
+    """The name server takes the connection and never answers."""
+    asked = asyncio.Event()
+
+    async def hold(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.set()
+        with contextlib.closing(writer):
+            await reader.read()
+
+    async def listener(_message: ReceivedMessage) -> None:
+        """Never called: there is no queue."""
+
+    server = await asyncio.start_server(hold, "127.0.0.1", 0)
+    async with server:
+        host, port = server.sockets[0].getsockname()
+        consumer = PushConsumer(f"{host}:{port}", "G", listener)
+        consumer.subscribe("T")
+        others = asyncio.all_tasks()
+        starting = asyncio.create_task(consumer.start())
+        async with asyncio.timeout(WAIT_SECONDS):
+            await asked.wait()
+            starting.cancel()
+            await asyncio.wait([starting])
+        assert starting.cancelled()
+        names = {task.get_name() for task in asyncio.all_tasks() - others - {starting}}
+        assert not [name for name in names if "consume" in name or "pyromq" in name], names

@@ -88,7 +88,7 @@ RUST_BUGS: Final[dict[str, RustBug]] = {
     "drop_not_noted": RustBug(
         "a dropped topic is not noted before its files go",
         "lib",
-        "sim::directed::a_dropped_topic_does_not_come_back",
+        "sim::dropped::a_dropped_topic_does_not_come_back",
     ),
     "cleared_not_synced": RustBug(
         "the place of a refused record is used again before it is safely empty",
@@ -98,7 +98,7 @@ RUST_BUGS: Final[dict[str, RustBug]] = {
     "drop_not_in_rebuild_note": RustBug(
         "a topic dropped during a rebuild gets its old places back",
         "lib",
-        "sim::directed::places_of_a_topic_dropped_during_a_rebuild_do_not_come_back",
+        "sim::dropped::places_of_a_topic_dropped_during_a_rebuild_do_not_come_back",
     ),
     "end_moves_back": RustBug(
         "messages are appended below the old end after its records were lost",
@@ -133,7 +133,7 @@ RUST_BUGS: Final[dict[str, RustBug]] = {
     "lost_places_of_a_dropped_topic": RustBug(
         "what a dropped topic's file leaves without messages is believed",
         "lib",
-        "sim::directed::a_place_without_a_message_does_not_come_back_with_a_dropped_topic",
+        "sim::dropped::a_place_without_a_message_does_not_come_back_with_a_dropped_topic",
     ),
     "lost_pages_believed": RustBug(
         "the process after a failed sync believes pages the device never took",
@@ -183,7 +183,7 @@ RUST_BUGS: Final[dict[str, RustBug]] = {
     "rename_before_sync": RustBug(
         "a file is renamed into its place before it is synced",
         "lib",
-        "sim::directed::a_dropped_topic_does_not_come_back",
+        "sim::dropped::a_dropped_topic_does_not_come_back",
     ),
     "retry_failed_sync": RustBug(
         "a sync that failed is tried again and believed",

@@ -9,6 +9,7 @@
 
 mod directed;
 mod disk;
+mod dropped;
 mod history;
 mod platter;
 mod workload;

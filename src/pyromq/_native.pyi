@@ -469,6 +469,17 @@ class ExpressLane:
         let go together, `(topic, messages, bytes, requests)` of what was stored.
         """
 
+    def end_turn(self, monotonic_ms: int) -> int:
+        """Writes the log, lets go of what is covered and writes the answers to their sockets.
+
+        0: all that was appended is committed. 1: something waits for its sync. 2, alone or with
+        1: the turn did not end, as there is more to do than that; `release` goes on. Raises
+        StoreFailed if the log could not be written: then nothing was let go.
+        """
+
+    def take_counts(self) -> tuple[list[tuple[int, int]], list[tuple[str, int, int, int]]]:
+        """What `release` answers behind the answers to peers, since either was asked last."""
+
     def fail_written_beyond(self, position: int, code: int, remark: str) -> None:
         """Answers what waits to be written behind `position` with a code and a remark."""
 

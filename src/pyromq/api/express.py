@@ -131,6 +131,16 @@ class ExpressReplies(Protocol):
         """The log is written and committed so far: answers whoever is covered."""
         ...
 
+    def end_turn(self, monotonic_ms: int) -> bool | None:
+        """Ends a turn in which nobody else appended: writes the log and lets go of what is covered.
+        Whether all that was appended is committed; None: there is more to do, which `mark` and
+        `release` go on with. Raises StoreFailed as `Engine.write`."""
+        ...
+
+    def take_counts(self) -> Settled:
+        """What became of sends since it was asked last."""
+        ...
+
     def fail_written_beyond(self, position: LogOffset, error: RequestRefused) -> None:
         """What waits to be written behind `position` will never be."""
         ...

@@ -109,7 +109,7 @@ class BrokerPart:
             engine.close()
             raise
         engine.start(house.loop)
-        engine.on_progress(house.turn.end)
+        engine.on_progress(house.turn.end_short)
         metadata.on_progress(house.turn.end)
         metadata.start(house.loop.call_soon_threadsafe)
         self._engine, self._metadata = engine, metadata
@@ -168,6 +168,9 @@ class BrokerPart:
 
     def stages(self) -> Sequence[Callable[[], None]]:
         return self.broker.stages()
+
+    def short_end(self) -> Callable[[], bool]:
+        return self.broker.end_short
 
     def flushes(self) -> Sequence[Callable[[], None]]:
         return [self.door.flush]

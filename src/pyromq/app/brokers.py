@@ -177,6 +177,9 @@ class BrokersPart:
     def stages(self) -> Sequence[Callable[[], None]]:
         return []
 
+    def short_end(self) -> None:
+        """All stages are needed for everything here."""
+
     def flushes(self) -> Sequence[Callable[[], None]]:
         return []
 

@@ -52,6 +52,11 @@ class Part(Protocol):
         """What it does at the end of a turn, before the doors send."""
         ...
 
+    def short_end(self) -> Callable[[], bool] | None:
+        """The end of a turn in which only its express lane had something to do, if it has one:
+        False if all stages are needed. At most one part of a process has one."""
+        ...
+
     def flushes(self) -> Sequence[Callable[[], None]]:
         """How its doors send."""
         ...
@@ -124,7 +129,8 @@ class House:
                 ends.push_async_callback(part.close)
             self.turn.set_stages(
                 [stage for part in parts for stage in part.stages()]
-                + [flush for part in parts for flush in part.flushes()]
+                + [flush for part in parts for flush in part.flushes()],
+                next((short for part in parts if (short := part.short_end())), None),
             )
             for part in parts:
                 part.prepare()

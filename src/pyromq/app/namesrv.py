@@ -152,6 +152,9 @@ class NamesrvPart:
         assert self._namesrv is not None, "open comes first"
         return [self._namesrv.end_turn]
 
+    def short_end(self) -> None:
+        """All stages are needed for everything here."""
+
     def flushes(self) -> Sequence[Callable[[], None]]:
         return [self.door.flush]
 

@@ -105,6 +105,7 @@ class RuntimeInfo:
 
     def _puts(self) -> dict[str, str]:
         counters = self._counters
+        counters.catch_up()
         # As Apache: 1 before the first message, so that averages never divide by zero.
         count = max(counters.put_count, 1)
         put_yesterday, get_yesterday = counters.yesterday_morning

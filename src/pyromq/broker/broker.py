@@ -386,6 +386,17 @@ class Broker:
         """
         return self._end_log_turn, self._end_delays_turn, self._end_journal_turn, self._wake
 
+    def end_short(self) -> bool:
+        """Ends a turn in which only the express lane had something to do. False: there is more, so
+        that all stages have to run."""
+        if self._is_store_closed or self._drained is not None:
+            return False
+        if self._parked or self._delays.has_deliveries or not self._store_turn.end_short():
+            return False
+        if not self._store_turn.is_settled and self._commit_alarm.due_ms is None:
+            self._set_commit_alarm()
+        return True
+
     def end_turn(self) -> None:
         """All stages."""
         for stage in self.stages():

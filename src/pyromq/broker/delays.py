@@ -109,6 +109,11 @@ class Delays:
             # They are delivered again after the next start; the journal's owner tells why.
             _log.debug("how far delay levels are delivered cannot be noted: %s", error)
 
+    @property
+    def has_deliveries(self) -> bool:
+        """Whether copies are under way, which `end_turn` looks after."""
+        return bool(self._deliveries)
+
     # --- what arrives, what is due --------------------------------------------------------------
 
     def arrived(self, arrivals: Iterable[Arrival]) -> None:

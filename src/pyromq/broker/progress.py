@@ -68,6 +68,7 @@ class Progress:
         except StoreFailed as error:
             raise unreadable(error) from error
         now_ms = self._clock.monotonic_ms()
+        self._counters.catch_up()
         put = self._counters.topic_puts.messages(topic, MINUTE, now_ms)
         return TopicStats(queues=queues, put_rate=put.per_second)
 

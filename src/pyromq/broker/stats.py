@@ -51,6 +51,7 @@ class Stats:
     def _meters_of(self, name: str, key: str) -> tuple[Meters, bool, str]:
         """Where it is counted, whether bytes are meant, and under which name."""
         counters = self._counters
+        counters.catch_up()
         if name in (TOPIC_PUT_NUMS, TOPIC_PUT_SIZE):
             return counters.topic_puts, name == TOPIC_PUT_SIZE, key
         if name in (GROUP_GET_NUMS, GROUP_GET_SIZE):

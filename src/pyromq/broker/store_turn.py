@@ -34,6 +34,8 @@ class StoreTurn:
         self.express: ExpressReplies | None = None
         """A door's express lane, if there is one."""
 
+        counters.catch_up = self.count_lane
+
         self.is_settled = True
         """When the last turn ended, everything appended was committed: then nobody waited."""
 
@@ -54,13 +56,7 @@ class StoreTurn:
         try:
             engine.write()
         except StoreFailed as error:
-            written = engine.positions().written
-            self._fail_beyond(self.written, written, error)
-            self._fail_beyond(self.committed, written, error)
-            if express is not None:
-                express.fail_written_beyond(written, _failed(error))
-                express.fail_committed_beyond(written, _failed(error))
-            self.on_write_failed()
+            self._write_failed(error)
         else:
             failure = engine.failure()
             if failure is not None:
@@ -75,6 +71,36 @@ class StoreTurn:
         self.committed.release(positions.commit, now_ms)
         if express is not None:
             self._count(express.release(positions.written, positions.commit, now_ms))
+
+    def end_short(self) -> bool:
+        """Ends a turn in which nothing but the lane appended, if that is all there is to do. False:
+        `end_turn` has to go on. Does not raise."""
+        express = self.express
+        if express is None or self.committed.waiter_count or self.written.waiter_count:
+            return False
+        try:
+            is_settled = express.end_turn(self._clock.monotonic_ms())
+        except StoreFailed as error:
+            self._write_failed(error)
+            return False
+        if is_settled is None:
+            return False
+        self.is_settled = is_settled
+        return True
+
+    def _write_failed(self, error: StoreFailed) -> None:
+        written = self._engine.positions().written
+        self._fail_beyond(self.written, written, error)
+        self._fail_beyond(self.committed, written, error)
+        if self.express is not None:
+            self.express.fail_written_beyond(written, _failed(error))
+            self.express.fail_committed_beyond(written, _failed(error))
+        self.on_write_failed()
+
+    def count_lane(self) -> None:
+        """Takes over what the lane counted in turns that it ended by itself."""
+        if self.express is not None:
+            self._count(self.express.take_counts())
 
     @property
     def oldest_ms(self) -> int | None:

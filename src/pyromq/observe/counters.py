@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import deque
+from collections.abc import Callable
 from datetime import datetime, tzinfo
 from typing import Final, NamedTuple
 
@@ -58,6 +59,7 @@ class BrokerCounters:
         "_samples",
         "_today",
         "_zone",
+        "catch_up",
         "found_count",
         "group_gets",
         "lower_commit_count",
@@ -75,6 +77,8 @@ class BrokerCounters:
     )
 
     def __init__(self, now_ms: int, monotonic_ms: int, zone: tzinfo) -> None:
+        self.catch_up: Callable[[], None] = _nothing
+        """Has everything added that is counted elsewhere by now; called before counters are read."""
         self.put_count = 0
         """Messages stored and acknowledged."""
         self.put_size = 0
@@ -115,6 +119,7 @@ class BrokerCounters:
 
     def sample(self, now_ms: int, monotonic_ms: int) -> None:
         """Called once a second: keeps what rates need, and notices midnight."""
+        self.catch_up()
         self._add_totals()
         for meters in (self.topic_puts, self.group_gets, self.send_backs, self.totals):
             meters.sample(monotonic_ms)
@@ -190,6 +195,10 @@ class BrokerCounters:
 
     def _day(self, now_ms: int) -> int:
         return datetime.fromtimestamp(now_ms / 1000, self._zone).toordinal()
+
+
+def _nothing() -> None:
+    """All is counted here."""
 
 
 __all__ = [

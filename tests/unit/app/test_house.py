@@ -43,6 +43,9 @@ class ToyPart:
     def stages(self) -> Sequence[Callable[[], None]]:
         return [lambda: self._note("write")]
 
+    def short_end(self) -> None:
+        pass
+
     def flushes(self) -> Sequence[Callable[[], None]]:
         return [lambda: self._note("flush")]
 

@@ -4,7 +4,7 @@
 //! lane's lock is never held while Python objects with references are made, as that may run
 //! finalizers, and one of those might come here again.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use pyo3::exceptions::PyValueError;
 use pyo3::gc::{PyTraverseError, PyVisit};
@@ -12,11 +12,11 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList, PyString};
 use rmqlane::lane::Promise;
 use rmqlane::pull::PULL;
-use rmqlane::{Arrived, Lane, Puller, Terms, Topic};
+use rmqlane::{Arrived, Lane, Puller, Puts, Terms, Topic};
 use rmqwire::frame::{self, Limits, Next};
 use rmqwire::header;
 
-use crate::engine::LogEngine;
+use crate::engine::{translate, LogEngine};
 use crate::wire::{FrameReader, Input};
 
 /// What stands behind the last frame that was dealt with; else it is a frame's size, 0 if unknown.
@@ -25,6 +25,10 @@ const NO_ROOM: isize = -2;
 const GO_ON: isize = -3;
 /// A buffer for answers that grew larger is given back after its call.
 const OUT_KEPT: usize = 1 << 20;
+/// How a turn ended in which only the lane had something to do. Something waits for its sync.
+const UNSETTLED: u8 = 1;
+/// Not at all: somebody in Python is needed for what follows from the write.
+const UNENDED: u8 = 2;
 
 struct Inside {
     lane: Lane,
@@ -46,6 +50,7 @@ pub struct ExpressLane {
 type Released<'py> = (Py<PyAny>, u32, u64, Bound<'py, PyBytes>);
 type Rest<'py> = (Py<PyAny>, Bound<'py, PyBytes>);
 type Put<'py> = (Bound<'py, PyString>, u64, u64, u64);
+type Counts<'py> = (Vec<(u64, i64)>, Vec<Put<'py>>);
 type Happened<'py> = (Vec<Released<'py>>, Vec<(u64, i64)>, Vec<Put<'py>>);
 /// Pair, queue, next offset, offset to commit, queue's end, messages, bytes.
 type PullDone = (u32, i32, i64, i64, i64, usize, usize);
@@ -428,6 +433,39 @@ impl ExpressLane {
         inside.happened(py)
     }
 
+    /// Writes the log, lets go of what it covers and writes the replies to their sockets, if that is
+    /// all there is to do. What is counted is kept for [`ExpressLane::release`].
+    fn end_turn(&self, py: Python<'_>, monotonic_ms: i64) -> PyResult<u8> {
+        self.inside().lane.mark(monotonic_ms);
+        let ended = self.engine.get().engine().end_turn();
+        let (positions, is_well) = ended.map_err(|error| translate(py, error))?;
+        if !is_well {
+            return Ok(UNENDED);
+        }
+        let mut inside = self.inside();
+        let lane = &mut inside.lane;
+        lane.release(positions.written, positions.commit, monotonic_ms);
+        let settled = if positions.commit == positions.appended {
+            0
+        } else {
+            UNSETTLED
+        };
+        if !lane.connections().are_all_direct() {
+            return Ok(settled | UNENDED);
+        }
+        lane.take_ready(|_, _, _, _| ());
+        drop(inside);
+        for (peer, rest) in self.write_direct(py).into_iter().flatten() {
+            peer.call_method1(py, "write", (rest,))?;
+        }
+        Ok(settled)
+    }
+
+    /// What was counted since it was asked last, as [`ExpressLane::release`] tells it.
+    fn take_counts<'py>(&self, py: Python<'py>) -> Counts<'py> {
+        self.inside().counts(py)
+    }
+
     fn fail_written_beyond(&self, position: u64, code: i16, remark: &str) {
         let mut inside = self.inside();
         let promise = Promise::Written;
@@ -472,16 +510,18 @@ impl Inside {
                 replies.push((peer.clone_ref(py), count, size, PyBytes::new(py, out)));
             }
         });
-        let acknowledged = lane.take_acknowledged();
-        let puts: Vec<Put<'py>> = lane
-            .take_puts()
-            .into_iter()
-            .map(|(topic, puts)| {
-                let topic = PyString::new(py, &topic);
-                (topic, puts.messages, puts.bytes, puts.requests)
-            })
-            .collect();
+        let (acknowledged, puts) = self.counts(py);
         let is_nothing = replies.is_empty() && acknowledged.is_empty() && puts.is_empty();
         (!is_nothing).then_some((replies, acknowledged, puts))
+    }
+
+    fn counts<'py>(&mut self, py: Python<'py>) -> Counts<'py> {
+        let acknowledged = self.lane.take_acknowledged();
+        let put = |(topic, puts): (Arc<str>, Puts)| {
+            let topic = PyString::new(py, &topic);
+            (topic, puts.messages, puts.bytes, puts.requests)
+        };
+        let puts = self.lane.take_puts().into_iter().map(put).collect();
+        (acknowledged, puts)
     }
 }

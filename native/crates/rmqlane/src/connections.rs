@@ -116,6 +116,16 @@ impl Connections {
         }
     }
 
+    /// Whether everything released goes straight to sockets, and nobody else is needed for it.
+    #[must_use]
+    pub fn are_all_direct(&self) -> bool {
+        let needs_nobody = |&number: &u32| {
+            let slot = &self.slots[number as usize];
+            !slot.is_open || slot.released == 0 || slot.direct.is_some()
+        };
+        self.ready.iter().all(needs_nobody)
+    }
+
     /// Replies of a connection that nobody has written yet, for who writes to it in another way.
     pub fn take_out<R>(&mut self, number: u32, take: impl FnOnce(&[u8]) -> R) -> Option<R> {
         let slot = &mut self.slots[number as usize];

@@ -26,7 +26,7 @@ pub struct Held {
     pub reply_size: u32,
 }
 
-/// Sends released together, and how long they had waited since the end of their turn.
+/// How many sends were released so many ms after the end of their turn.
 pub type Acknowledged = Vec<(u64, i64)>;
 
 #[derive(Default)]
@@ -111,8 +111,12 @@ impl Gate {
         go: &mut impl FnMut(&Held, &[u8]),
     ) {
         let count = self.take_covered(position, go);
-        if count > 0 {
-            acknowledged.push((count, elapsed_ms));
+        if count == 0 {
+            return;
+        }
+        match acknowledged.iter_mut().find(|(_, ms)| *ms == elapsed_ms) {
+            Some((known, _)) => *known += count,
+            None => acknowledged.push((count, elapsed_ms)),
         }
     }
 

@@ -315,7 +315,7 @@ impl Lane {
         &mut self.connections
     }
 
-    /// How many sends were released together, and after how long, since the last call.
+    /// How many sends were released after how long, since the last call.
     pub fn take_acknowledged(&mut self) -> Acknowledged {
         std::mem::take(&mut self.acknowledged)
     }

@@ -19,4 +19,4 @@ pub mod terms;
 
 pub use lane::{Arrived, Lane, Request};
 pub use pull::{Pulled, Puller};
-pub use terms::{Terms, Topic};
+pub use terms::{Puts, Terms, Topic};

@@ -263,6 +263,14 @@ impl Engine {
         state.positions()
     }
 
+    /// Ends a turn and says how far the log has come; and whether the store takes more writes.
+    pub fn end_turn(&self) -> Result<(Positions, bool)> {
+        self.write()?;
+        let mut state = self.state();
+        state.collect(self.settings());
+        Ok((state.positions(), !state.has_failed()))
+    }
+
     /// Why the store takes no more writes, if so.
     pub fn failure(&self) -> Option<String> {
         let mut state = self.state();

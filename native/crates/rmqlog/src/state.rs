@@ -127,6 +127,10 @@ impl State {
         Ok(())
     }
 
+    pub fn has_failed(&self) -> bool {
+        self.failure.is_some()
+    }
+
     pub fn failure(&self) -> Option<String> {
         self.failure.clone()
     }

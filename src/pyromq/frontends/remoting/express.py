@@ -40,6 +40,9 @@ _GO_ON: Final = -3
 _NO_ROOM: Final = -2
 """It stopped because the answers are enough for one turn."""
 
+_UNSETTLED: Final = 1
+"""The native lane ended the turn, and something waits for its sync."""
+
 PULLERS_MAX: Final = 10_000
 """Pairs of topic and group, with their filters, that pull on the lane; all are forgotten when there
 are more."""
@@ -177,8 +180,9 @@ class ExpressLane:
     def __init__(self, native: NativeLane, broker: ExpressApi, clock: Clock, turn: Turn) -> None:
         self.native = native
         self.now_ms = clock.now_ms
-        self.request_end = turn.request_end
+        self.request_end = turn.request_short_end
         self._broker = broker
+        self._turn = turn
         self._is_open = False
         self._topics: set[str] = set()
         """Those in the native table."""
@@ -316,6 +320,13 @@ class ExpressLane:
     def release(self, written: LogOffset, commit: LogOffset, monotonic_ms: int) -> Settled | None:
         return self._settle(self.native.release(written, commit, monotonic_ms))
 
+    def end_turn(self, monotonic_ms: int) -> bool | None:
+        ended = self.native.end_turn(monotonic_ms)
+        return not ended if ended <= _UNSETTLED else None
+
+    def take_counts(self) -> Settled:
+        return self.native.take_counts()
+
     def fail_written_beyond(self, position: LogOffset, error: RequestRefused) -> None:
         self.native.fail_written_beyond(position, int(error.code), error.remark)
 
@@ -324,7 +335,7 @@ class ExpressLane:
 
     def expire(self, monotonic_ms: int, timeout_ms: int) -> Settled | None:
         late = int(ResponseCode.FLUSH_DISK_TIMEOUT)
-        self.request_end()
+        self._turn.request_end()
         return self._settle(self.native.expire(monotonic_ms, timeout_ms, late))
 
     def _settle(self, happened: _Happened | None) -> Settled | None:

@@ -1,7 +1,7 @@
 """What Python may see of the Rust extension; used by `store/native.py` and
 `wire/remoting/native.py` only."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any, Self, final
 
@@ -324,13 +324,15 @@ class ExpressLane:
         cls,
         engine: LogEngine,
         reader: FrameReader,
+        begin_turn: Callable[[], int],
         frame_size_max: int,
         header_size_max: int,
         ext_fields_max: int,
         version: int,
     ) -> Self:
-        """`reader` makes the commands of what is not for the lane; `version` is what answers of
-        pulls carry. Closed for sends until `open`."""
+        """`reader` makes the commands of what is not for the lane; `begin_turn` answers the time in
+        ms for the first send of a turn; `version` is what answers of pulls carry. Closed for sends
+        until `open`."""
 
     def open(
         self,
@@ -398,20 +400,11 @@ class ExpressLane:
         """Writes released answers to their sockets, without waiting. `(peer, rest)` of each socket
         that did not take all: from then on the connection's answers come from `release`."""
 
-    def take(
-        self,
-        number: int,
-        data: bytes | bytearray | memoryview,
-        now_ms: int,
-        room: int,
-        size_max: int,
-    ) -> int:
-        """Takes sends from the beginning of `data` and answers how many bytes they had.
+    def taken(self, number: int) -> int:
+        """Sends of a connection that it has taken."""
 
-        Ends before whatever is not a whole send for the lane, and when `room` sends of the
-        connection wait, or records of more than `size_max` bytes: `feed` goes on from there. In the
-        last case the answer is `~` the number.
-        """
+    def taken_by_all(self) -> int:
+        """Sends that it has taken since the start."""
 
     def feed(
         self,
@@ -497,3 +490,27 @@ class ExpressLane:
         | None
     ):
         """Answers what has waited for the whole timeout with `code`; as `release`."""
+
+@final
+class SocketReader:
+    """The receiving end of a connection: reads a chunk whenever the socket is readable.
+
+    Sends at its beginning go to a lane, if there is one with room for them. Used by
+    `pyromq.transport.stream`, whose `StreamOwner` says what the owner is called with.
+    """
+
+    def __new__(cls, socket: int, buffer: bytearray, owner: object) -> Self:
+        """`socket` is its descriptor; chunks are read into `buffer`."""
+
+    def ready(self) -> None:
+        """Reads a chunk and has it dealt with; nothing if there is none."""
+
+    def set_lane(self, lane: ExpressLane, number: int, size_max: int) -> None:
+        """The connection's number on that lane, which takes sends while records of no more than
+        `size_max` bytes wait. None are given to it before `set_room`."""
+
+    def set_room(self, room: int) -> None:
+        """How many sends of it may wait on the lane; 0: the owner gets all chunks."""
+
+    def close(self) -> None:
+        """Forgets owner and lane."""

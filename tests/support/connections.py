@@ -96,6 +96,10 @@ class MemoryOutput:
     def descriptor(self) -> int | None:
         return None
 
+    @property
+    def reader(self) -> None:
+        """Nobody reads but the test."""
+
     def pause_reading(self) -> None:
         self.reading.append(False)
 

@@ -19,7 +19,13 @@ from pyromq.broker import Broker
 from pyromq.config import BrokerConfig, Settings, StoreConfig
 from pyromq.domain.topic import TopicConfig
 from pyromq.domain.unique_key import UniqueKeys
-from pyromq.frontends.remoting import ExpressLane, RemotingDoor, RemotingPeers, broker_table
+from pyromq.frontends.remoting import (
+    ExpressLane,
+    RemotingDoor,
+    RemotingPeers,
+    begin_turn_of,
+    broker_table,
+)
 from pyromq.frontends.remoting.served import ServedConnection
 from pyromq.observe.meters import MINUTE
 from pyromq.store.engine import Arrival, Positions
@@ -30,7 +36,7 @@ from pyromq.turn import Turn
 from pyromq.units import HOUR_MS, LogOffset
 from pyromq.waiting import step
 from pyromq.wire.remoting import frame
-from pyromq.wire.remoting.native import NativeLane, express_lane
+from pyromq.wire.remoting.native import NativeLane, SocketReader, express_lane
 from tests.support.clock import ManualClock
 from tests.support.connections import ManualTurns
 from tests.support.engines import STORE_HOST, settings
@@ -78,6 +84,15 @@ class RawOutput:
         """Nobody writes but by `write`."""
         return None
 
+    @property
+    def reader(self) -> SocketReader | None:
+        """Nobody reads but the test."""
+        return None
+
+    def deliver(self, data: bytes, connection: ServedConnection) -> None:
+        """What the client sends comes to the connection."""
+        connection.receive(memoryview(data))
+
     def pause_reading(self) -> None:
         self.is_reading = False
 
@@ -92,9 +107,26 @@ class RawOutput:
         return sorted(self.read(), key=lambda data: frame.split(data).commands[0].opaque)
 
 
+RECEIVE_SIZE = 64 << 10
+"""Of the buffer that a socket is read into."""
+
+
+class WatchedReader:
+    """A reader that finds the native lane behind what a test planted before it."""
+
+    def __init__(self, reader: SocketReader) -> None:
+        self._reader = reader
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._reader, name)
+
+    def set_lane(self, lane: Any, number: int, size_max: int) -> None:
+        self._reader.set_lane(getattr(lane, "native", lane), number, size_max)
+
+
 class SocketOutput(RawOutput):
-    """A way out that has a socket, to which the native lane may write; what the socket does not
-    take waits here, in its order, until `flush`."""
+    """A way out that has a socket, which the native lane may read and write; what the socket does
+    not take waits here, in its order, until `flush`."""
 
     def __init__(self, port: int) -> None:
         super().__init__(port)
@@ -102,6 +134,24 @@ class SocketOutput(RawOutput):
         for end in (self.socket, self.client):
             end.setblocking(False)
         self.waiting = bytearray()
+        self._buffer = bytearray(RECEIVE_SIZE)
+        self._reader = SocketReader(self.socket.fileno(), self._buffer, self)
+        self._connection: ServedConnection | None = None
+
+    @property
+    def reader(self) -> SocketReader | None:
+        return cast(SocketReader, WatchedReader(self._reader))
+
+    def deliver(self, data: bytes, connection: ServedConnection) -> None:
+        self._connection = connection
+        rest = memoryview(data)
+        while rest:
+            rest = rest[self.client.send(rest) :]
+            self._reader.ready()
+
+    def received(self, start: int, end: int) -> None:
+        assert self._connection is not None
+        self._connection.receive(memoryview(self._buffer)[start:end])
 
     @property
     def descriptor(self) -> int | None:
@@ -133,6 +183,7 @@ class SocketOutput(RawOutput):
 
     def end(self) -> None:
         """Closes both ends."""
+        self._reader.close()
         self.socket.close()
         self.client.close()
 
@@ -231,7 +282,8 @@ class LaneHouse:
         )
         self.lane: ExpressLane | None = None
         if has_lane:
-            native = cast(NativeLane, plant(express_lane(self.engine)))
+            begin_turn = begin_turn_of(self.clock, turn)
+            native = cast(NativeLane, plant(express_lane(self.engine, begin_turn)))
             self.lane = ExpressLane(native, self.broker, self.clock, turn)
             self.broker.add_express(self.lane)
         self.door = RemotingDoor(
@@ -276,7 +328,7 @@ class LaneHouse:
         self.settings.replace(dataclasses.replace(self.settings.current, **changed))
 
     def receive(self, client: int, data: bytes) -> None:
-        self.connections[client].receive(memoryview(data))
+        self.outputs[client].deliver(data, self.connections[client])
 
     def end_turn(self) -> None:
         """Ends the turn, and those that its end asks for; on a slow disk until everything that can

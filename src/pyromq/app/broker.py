@@ -22,7 +22,13 @@ from pyromq.config.addresses import is_unspecified, machine_address
 from pyromq.config.remote import BROKER_KEYS, Keeper, RemoteConfiguration
 from pyromq.domain.route import MASTER_ID
 from pyromq.errors import ConfigInvalid, ServiceUnavailable, StartFailed, StoreFailed
-from pyromq.frontends.remoting import ExpressLane, RemotingDoor, RemotingPeers, broker_table
+from pyromq.frontends.remoting import (
+    ExpressLane,
+    RemotingDoor,
+    RemotingPeers,
+    begin_turn_of,
+    broker_table,
+)
 from pyromq.store.metadata import Metadata
 from pyromq.store.native import NativeEngine, open_store
 from pyromq.transport import Connection, Listener, Outlet
@@ -147,7 +153,8 @@ class BrokerPart:
         )
         lane: ExpressLane | None = None
         if config.express_lane:
-            lane = ExpressLane(express_lane(engine), self._broker, house.clock, house.turn)
+            native = express_lane(engine, begin_turn_of(house.clock, house.turn))
+            lane = ExpressLane(native, self._broker, house.clock, house.turn)
             self._broker.add_express(lane)
         self._door = RemotingDoor(
             "broker",

@@ -78,7 +78,7 @@ class BrokerCounters:
 
     def __init__(self, now_ms: int, monotonic_ms: int, zone: tzinfo) -> None:
         self.catch_up: Callable[[], None] = _nothing
-        """Has everything added that is counted elsewhere by now; called before counters are read."""
+        """Adds what is counted elsewhere by now; called before counters are read."""
         self.put_count = 0
         """Messages stored and acknowledged."""
         self.put_size = 0

@@ -10,7 +10,10 @@ import ipaddress
 import socket
 import struct
 from collections.abc import Callable
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+if TYPE_CHECKING:
+    from pyromq._native import SocketReader
 
 
 class Peer(NamedTuple):
@@ -54,6 +57,11 @@ class Outlet(Protocol):
     def descriptor(self) -> int | None:
         """The socket, if everything written so far is with the operating system: then somebody else
         may write to it, without waiting, before the next `write`. None: it has to be `write`."""
+        ...
+
+    @property
+    def reader(self) -> SocketReader | None:
+        """Who reads the socket: may be told of an express lane. None once it is closed."""
         ...
 
     def write(self, data: bytes) -> None: ...

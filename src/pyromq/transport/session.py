@@ -1,21 +1,23 @@
-"""One accepted connection between the event loop's transport and the door's `Connection`.
+"""One accepted connection between its `Stream` and the door's `Connection`.
 
-Reads go through one buffer that all sessions share (a chunk is dealt with before the next is read).
 Reading pauses while the peer does not take what was written, or while the door asks for it: so a
 peer that asks faster than it listens is slowed down by TCP, not by our memory.
 """
 
 from __future__ import annotations
 
-import asyncio
 import os
-from typing import TYPE_CHECKING, Final, Protocol, cast
+from typing import TYPE_CHECKING, Final, Protocol
 
 from pyromq.transport.budget import PendingBytes
 from pyromq.transport.connection import Connection, Peer
 from pyromq.transport.limits import TransportLimits
+from pyromq.transport.stream import Stream
 
 if TYPE_CHECKING:
+    import socket
+
+    from pyromq._native import SocketReader
     from pyromq.transport.connection import Connect
 
 
@@ -55,26 +57,29 @@ class Greeted(Protocol):
     started_ms: int
 
 
-class Session(asyncio.BufferedProtocol):
-    """The event loop's protocol object and the door's `Outlet` in one."""
+class Session:
+    """The owner of a stream and the door's `Outlet` in one."""
 
     __slots__ = (
-        "_close_reason", "_closing_since_ms", "_connect", "_connection", "_counted",
-        "_counted_unproven", "_descriptor", "_frame_count_seen", "_frame_seen_ms",
-        "_frame_seen_size", "_is_aborted", "_is_door_busy", "_is_peer_slow", "_sessions",
-        "_transport",
-        "_unsent_counted", "_unsent_seen", "accepted_ms", "last_active_ms", "peer", "socket_ip",
+        "_close_reason", "_closing_since_ms", "_connection", "_counted", "_counted_unproven",
+        "_frame_count_seen", "_frame_seen_ms", "_frame_seen_size", "_frames_swept",
+        "_is_door_busy", "_is_peer_slow", "_sessions", "_stream", "_unsent_counted",
+        "_unsent_seen", "accepted_ms", "last_active_ms", "peer", "socket_ip",
     )  # fmt: skip
 
-    def __init__(self, sessions: Sessions, connect: Connect, greeting: Greeted) -> None:
+    def __init__(self, sessions: Sessions, greeting: Greeted, accepted: socket.socket) -> None:
         self._sessions = sessions
-        self._connect: Connect | None = connect
         self._connection: Connection | None = None
-        self._transport: asyncio.Transport | None = None
-        self._descriptor = -1
+        limits = sessions.limits
+        self._stream: Stream | None = Stream(
+            accepted,
+            self,
+            sessions.receive_buffer,
+            high=limits.outgoing_high,
+            low=limits.outgoing_low,
+        )
         self._close_reason: str | None = None
         self._closing_since_ms = 0
-        self._is_aborted = False
         self._is_peer_slow = False
         self._is_door_busy = False
         self._counted = 0
@@ -83,6 +88,8 @@ class Session(asyncio.BufferedProtocol):
         """Whole frames before the one whose pace is measured since `_frame_seen_ms`."""
         self._frame_seen_ms = 0
         self._frame_seen_size = 0
+        self._frames_swept = 0
+        """Whole frames that the last sweep saw."""
         self._unsent_seen = 0
         self._unsent_counted = 0
         self.peer = greeting.peer
@@ -94,29 +101,33 @@ class Session(asyncio.BufferedProtocol):
     def pending_bytes(self) -> int:
         return self._counted
 
-    # ── called by the event loop ────────────────────────────────────────────────────────────────
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)
-        self._descriptor = transport.get_extra_info("socket").fileno()
-        limits = self._sessions.limits
-        self._transport.set_write_buffer_limits(limits.outgoing_high, limits.outgoing_low)
+    def start(self, connect: Connect) -> None:
+        """Hands it to a door and begins to read."""
         self._sessions.opened(self)
-        assert self._connect is not None, "a session is connected once"
-        self._connection = self._connect(self)
-        self._connect = None
+        self._connection = connect(self)
+        self._resume_if_free()
 
-    def get_buffer(self, sizehint: int) -> bytearray:
-        del sizehint
-        return self._sessions.receive_buffer
+    # ── called by its stream ────────────────────────────────────────────────────────────────────
 
-    def buffer_updated(self, nbytes: int) -> None:
-        self.feed(self._sessions.receive_view[:nbytes])
+    def received(self, start: int, end: int) -> None:
+        """Bytes from the peer. The greeting took none of them, and no lane did."""
+        connection = self._connection
+        if connection is None or self._close_reason is not None:
+            return
+        self.last_active_ms = self._sessions.now_ms
+        connection.receive(self._sessions.receive_view[start:end])
+        pending = connection.pending_bytes
+        if pending or self._counted:
+            self._count(pending, 0 if connection.is_proven else pending)
+            self._check_budget()
 
-    def eof_received(self) -> bool:
+    def ended(self) -> None:
         """The peer will send no more; Apache closes then, and so do we."""
-        self._end("closed by the peer")
-        return False
+        self.finish("closed by the peer")
+
+    def failed(self, number: int) -> None:
+        if self._stream is not None:
+            self._stream.abort(OSError(number, os.strerror(number)))
 
     def pause_writing(self) -> None:
         self._is_peer_slow = True
@@ -128,9 +139,9 @@ class Session(asyncio.BufferedProtocol):
         if self._connection is not None:
             self._connection.drained()
 
-    def connection_lost(self, exc: Exception | None) -> None:
-        reason = self._close_reason or (f"lost: {exc}" if exc else "closed by the peer")
-        self._transport = None
+    def lost(self, error: OSError | None) -> None:
+        reason = self._close_reason or (f"lost: {error}" if error else "closed by the peer")
+        self._stream = None
         self._count(0, 0)
         self.count_unsent()
         connection, self._connection = self._connection, None
@@ -142,9 +153,7 @@ class Session(asyncio.BufferedProtocol):
 
     @property
     def unsent_bytes(self) -> int:
-        if self._transport is None or self._is_aborted:
-            return 0
-        return self._transport.get_write_buffer_size()
+        return 0 if self._stream is None else self._stream.unsent_bytes
 
     @property
     def is_congested(self) -> bool:
@@ -152,29 +161,24 @@ class Session(asyncio.BufferedProtocol):
 
     @property
     def descriptor(self) -> int | None:
-        transport = self._transport
-        if transport is None or self._close_reason is not None or transport.is_closing():
+        stream = self._stream
+        if stream is None or stream.is_closing or stream.unsent_bytes:
             return None
-        return None if transport.get_write_buffer_size() else self._descriptor
+        return stream.descriptor
+
+    @property
+    def reader(self) -> SocketReader | None:
+        return None if self._stream is None else self._stream.reader
 
     def write(self, data: bytes) -> None:
-        transport = self._transport
-        if transport is None or transport.is_closing():
+        stream = self._stream
+        if stream is None or stream.is_closing:
             return
         self.last_active_ms = self._sessions.now_ms
-        if not transport.get_write_buffer_size():
-            # At once, as the transport does it later: its queue costs more than the call.
-            try:
-                sent = os.write(self._descriptor, data)
-            except OSError:  # the transport finds out why, and tells
-                sent = 0
-            if sent == len(data):
-                if self._unsent_counted:
-                    self.count_unsent()
-                return
-            data = data[sent:]
-        transport.write(data)
-        if self.count_unsent() > self._sessions.limits.outgoing_max:
+        stream.write(data)
+        if (stream.unsent_bytes or self._unsent_counted) and (
+            self.count_unsent() > self._sessions.limits.outgoing_max
+        ):
             self.abort("does not read its answers")
 
     def pause_reading(self) -> None:
@@ -192,26 +196,13 @@ class Session(asyncio.BufferedProtocol):
 
     # ── called by the transport that owns it ────────────────────────────────────────────────────
 
-    def feed(self, data: memoryview) -> None:
-        """Bytes from the peer. The greeting took none of them."""
-        connection = self._connection
-        if connection is None or self._close_reason is not None:
-            return
-        self.last_active_ms = self._sessions.now_ms
-        connection.receive(data)
-        pending = connection.pending_bytes
-        if pending or self._counted:
-            self._count(pending, 0 if connection.is_proven else pending)
-            self._check_budget()
-
     def abort(self, reason: str) -> None:
         """Ends it at once; what is unsent is dropped."""
         if self._close_reason is None:
             self._sessions.report("%s closed: %s", self.peer.address, reason)
         self._end(reason)
-        if self._transport is not None:
-            self._transport.abort()
-            self._is_aborted = True
+        if self._stream is not None:
+            self._stream.abort()
             self.count_unsent()
 
     def count_unsent(self) -> int:
@@ -226,8 +217,8 @@ class Session(asyncio.BufferedProtocol):
     def finish(self, reason: str) -> None:
         """Ends it after what was written."""
         self._end(reason)
-        if self._transport is not None:
-            self._transport.close()
+        if self._stream is not None:
+            self._stream.close()
 
     def check(self) -> None:
         """Ends the connection if it idles or dawdles. Called by each sweep."""
@@ -242,6 +233,9 @@ class Session(asyncio.BufferedProtocol):
         if (unsent := self.count_unsent()) < self._unsent_seen:
             self.last_active_ms = now_ms
         self._unsent_seen = unsent
+        if (frame_count := connection.received_frame_count) != self._frames_swept:
+            self._frames_swept = frame_count  # a lane may have taken them without a word
+            self.last_active_ms = now_ms
         if now_ms - self.last_active_ms >= limits.idle_timeout_ms:
             self.abort(f"idle for {(now_ms - self.last_active_ms) // 1000} s")
         elif self._counted or not connection.received_frame_count:
@@ -283,15 +277,12 @@ class Session(asyncio.BufferedProtocol):
             self._sessions.relieve(excess)
 
     def _pause(self) -> None:
-        if self._transport is not None and self._transport.is_reading():
-            self._transport.pause_reading()
+        if self._stream is not None:
+            self._stream.pause_reading()
 
     def _resume_if_free(self) -> None:
-        transport = self._transport
-        if transport is None or transport.is_closing() or transport.is_reading():
-            return
-        if not self._is_peer_slow and not self._is_door_busy:
-            transport.resume_reading()
+        if self._stream is not None and not self._is_peer_slow and not self._is_door_busy:
+            self._stream.resume_reading()
 
 
 __all__ = ["Greeted", "Session", "Sessions"]

@@ -60,8 +60,6 @@ class Transport:
         self._listeners: list[Listener] = []
         self._sessions: set[Session] = set()
         self._greetings: set[Greeting] = set()
-        self._handovers: set[asyncio.Task[None]] = set()
-        """Sockets on their way from greeting to session."""
         self._count_by_ip: Counter[str] = Counter()
         self._resting_listeners: list[Listener] = []
         """Not accepting because descriptors ran out; tried again by the next sweep."""
@@ -103,7 +101,7 @@ class Transport:
 
     @property
     def connection_count(self) -> int:
-        return len(self._sessions) + len(self._greetings) + len(self._handovers)
+        return len(self._sessions) + len(self._greetings)
 
     # ── accepting ───────────────────────────────────────────────────────────────────────────────
 
@@ -159,24 +157,7 @@ class Transport:
     def _welcome(self, listener: Listener, greeting: Greeting) -> None:
         greeting.stop()
         self._greetings.discard(greeting)
-        session = Session(self, listener.connect, greeting)
-        task = asyncio.get_running_loop().create_task(
-            self._hand_over(greeting, session), name=f"accept {greeting.peer.address}"
-        )
-        self._handovers.add(task)
-        task.add_done_callback(self._handovers.discard)
-
-    async def _hand_over(self, greeting: Greeting, session: Session) -> None:
-        try:
-            await asyncio.get_running_loop().connect_accepted_socket(
-                lambda: session, greeting.accepted
-            )
-        except OSError as error:
-            self._forget_socket(greeting)
-            self.report("%s closed: %s", greeting.peer.address, error)
-        except asyncio.CancelledError:
-            self._forget_socket(greeting)
-            raise
+        Session(self, greeting, greeting.accepted).start(listener.connect)
 
     def _refuse(self, greeting: Greeting, reason: str | None) -> None:
         greeting.stop()
@@ -272,9 +253,6 @@ class Transport:
         self.stop_accepting()
         if self._sweep_timer is not None:
             self._sweep_timer.cancel()
-        for task in list(self._handovers):
-            task.cancel()
-        await asyncio.gather(*self._handovers, return_exceptions=True)
         if not self._sessions:
             return
         self._all_lost = asyncio.get_running_loop().create_future()

@@ -36,6 +36,8 @@ struct Inside {
     peers: Vec<Option<Py<PyAny>>>,
     /// Answers of one call; kept for its memory.
     out: Vec<u8>,
+    /// When this turn began, if something was taken in it.
+    turn_ms: Option<i64>,
 }
 
 /// One broker's express lane.
@@ -43,6 +45,8 @@ struct Inside {
 pub struct ExpressLane {
     engine: Py<LogEngine>,
     reader: Py<FrameReader>,
+    /// Has the turn ended soon, and tells the time.
+    begin_turn: Py<PyAny>,
     limits: Limits,
     inside: Mutex<Inside>,
 }
@@ -67,6 +71,76 @@ type Fed<'py> = (
 );
 
 impl ExpressLane {
+    /// The time that holds for everything taken in this turn; the first who asks has the turn ended.
+    pub(crate) fn turn_ms(&self, py: Python<'_>) -> PyResult<i64> {
+        if let Some(now_ms) = self.inside().turn_ms {
+            return Ok(now_ms);
+        }
+        let now_ms = self.begin_turn.call0(py)?.extract(py)?;
+        self.inside().turn_ms = Some(now_ms);
+        Ok(now_ms)
+    }
+
+    /// Takes sends from the beginning of `bytes`, until something else comes or `room` of the connection
+    /// wait; how many bytes they had, and whether records of more than `size_max` bytes wait now.
+    pub(crate) fn take_sends(
+        &self,
+        number: u32,
+        bytes: &[u8],
+        now_ms: i64,
+        room: usize,
+        size_max: u64,
+    ) -> (usize, bool) {
+        let engine = self.engine.get().engine();
+        let mut inside = self.inside();
+        let lane = &mut inside.lane;
+        let mut scratch = String::new();
+        let mut at = 0;
+        while let Next::Whole(found) = frame::next(&bytes[at..], &self.limits) {
+            let (count, size) = lane.connections().held(number);
+            if count >= room || size > size_max {
+                break;
+            }
+            let fields_max = self.limits.ext_fields_max;
+            let decoded =
+                header::decode(found.serialize_type, found.header, fields_max, &mut scratch);
+            let Ok(decoded) = decoded else {
+                break;
+            };
+            let arrived = Arrived {
+                form: found.serialize_type,
+                header: &decoded,
+                scratch: &scratch,
+                body: found.body,
+            };
+            let Some(request) = lane.judge(&arrived, now_ms) else {
+                break;
+            };
+            if lane
+                .take(engine, number, &arrived, &request, now_ms)
+                .is_none()
+            {
+                break;
+            }
+            at += found.size;
+        }
+        (at, lane.connections().held(number).1 > size_max)
+    }
+
+    /// Tells a connection that enough bytes of it are under way.
+    pub(crate) fn tell_too_much(&self, py: Python<'_>, number: u32) -> PyResult<()> {
+        let (peer, size) = {
+            let mut inside = self.inside();
+            let peer = inside.peers.get(number as usize);
+            let peer = peer.and_then(|peer| peer.as_ref().map(|peer| peer.clone_ref(py)));
+            (peer, inside.lane.connections().held(number).1)
+        };
+        if let Some(peer) = peer {
+            peer.call_method1(py, "took", (0, size))?;
+        }
+        Ok(())
+    }
+
     fn inside(&self) -> MutexGuard<'_, Inside> {
         self.inside.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -78,6 +152,7 @@ impl ExpressLane {
     fn new(
         engine: Py<LogEngine>,
         reader: Py<FrameReader>,
+        begin_turn: Py<PyAny>,
         frame_size_max: usize,
         header_size_max: usize,
         ext_fields_max: usize,
@@ -87,10 +162,12 @@ impl ExpressLane {
             lane: Lane::new(version),
             peers: Vec::new(),
             out: Vec::new(),
+            turn_ms: None,
         };
         Self {
             engine,
             reader,
+            begin_turn,
             limits: Limits {
                 frame_size_max,
                 header_size_max,
@@ -104,6 +181,7 @@ impl ExpressLane {
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         visit.call(&self.engine)?;
         visit.call(&self.reader)?;
+        visit.call(&self.begin_turn)?;
         if let Ok(inside) = self.inside.try_lock() {
             for peer in inside.peers.iter().flatten() {
                 visit.call(peer)?;
@@ -251,56 +329,6 @@ impl ExpressLane {
         (!left.is_empty()).then_some(left)
     }
 
-    /// Takes sends from the beginning of `data`, until something else comes or too much waits; how many
-    /// bytes they had (the complement if too many bytes of records wait).
-    fn take(
-        &self,
-        number: u32,
-        data: &Bound<'_, PyAny>,
-        now_ms: i64,
-        room: usize,
-        size_max: u64,
-    ) -> PyResult<isize> {
-        let input = Input::of(data)?;
-        let bytes = input.as_slice();
-        let engine = self.engine.get().engine();
-        let mut inside = self.inside();
-        let lane = &mut inside.lane;
-        let mut scratch = String::new();
-        let mut at = 0;
-        while let Next::Whole(found) = frame::next(&bytes[at..], &self.limits) {
-            let (count, size) = lane.connections().held(number);
-            if count >= room || size > size_max {
-                break;
-            }
-            let fields_max = self.limits.ext_fields_max;
-            let decoded =
-                header::decode(found.serialize_type, found.header, fields_max, &mut scratch);
-            let Ok(decoded) = decoded else {
-                break;
-            };
-            let arrived = Arrived {
-                form: found.serialize_type,
-                header: &decoded,
-                scratch: &scratch,
-                body: found.body,
-            };
-            let Some(request) = lane.judge(&arrived, now_ms) else {
-                break;
-            };
-            if lane
-                .take(engine, number, &arrived, &request, now_ms)
-                .is_none()
-            {
-                break;
-            }
-            at += found.size;
-        }
-        let is_too_much = lane.connections().held(number).1 > size_max;
-        let taken = at as isize;
-        Ok(if is_too_much { !taken } else { taken })
-    }
-
     /// Deals with whole frames from `start` on, in their order, until one is not for the lane; then
     /// collects commands until one is.
     fn feed<'py>(
@@ -417,8 +445,20 @@ impl ExpressLane {
         self.inside().lane.oldest_ms()
     }
 
+    /// Sends that a connection has got onto the lane.
+    fn taken(&self, number: u32) -> u64 {
+        self.inside().lane.connections().taken(number)
+    }
+
+    /// Sends that all have got onto the lane since the start.
+    fn taken_by_all(&self) -> u64 {
+        self.inside().lane.connections().taken_by_all()
+    }
+
     fn mark(&self, monotonic_ms: i64) {
-        self.inside().lane.mark(monotonic_ms);
+        let mut inside = self.inside();
+        inside.turn_ms = None;
+        inside.lane.mark(monotonic_ms);
     }
 
     fn release<'py>(
@@ -436,7 +476,7 @@ impl ExpressLane {
     /// Writes the log, lets go of what it covers and writes the replies to their sockets, if that is
     /// all there is to do. What is counted is kept for [`ExpressLane::release`].
     fn end_turn(&self, py: Python<'_>, monotonic_ms: i64) -> PyResult<u8> {
-        self.inside().lane.mark(monotonic_ms);
+        self.mark(monotonic_ms);
         let ended = self.engine.get().engine().end_turn();
         let (positions, is_well) = ended.map_err(|error| translate(py, error))?;
         if !is_well {

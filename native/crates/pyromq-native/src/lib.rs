@@ -6,6 +6,7 @@ mod check;
 mod disk;
 mod engine;
 mod lane;
+mod socket;
 mod wire;
 
 /// The Cargo profile this module was built with: `release` or `debug`.
@@ -41,6 +42,8 @@ mod _native {
     use super::failpoint_steps;
     #[pymodule_export]
     use super::lane::ExpressLane;
+    #[pymodule_export]
+    use super::socket::SocketReader;
     #[pymodule_export]
     use super::wire::{decode_batch, decode_records, encode_head, FieldWriter, FrameReader};
 }

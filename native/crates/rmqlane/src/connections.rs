@@ -11,6 +11,8 @@ struct Slot {
     held: u32,
     /// Bytes of their records.
     held_bytes: u64,
+    /// Sends of it so far.
+    taken: u64,
     /// Sends that were let go since its replies were taken last.
     released: u32,
     out: Vec<u8>,
@@ -33,6 +35,7 @@ pub struct Connections {
     ready: Vec<u32>,
     /// Those of them whose replies go straight to their sockets.
     direct_ready: Vec<u32>,
+    taken: u64,
 }
 
 impl Connections {
@@ -68,6 +71,19 @@ impl Connections {
         let slot = &mut self.slots[number as usize];
         slot.held += 1;
         slot.held_bytes += bytes;
+        slot.taken += 1;
+        self.taken += 1;
+    }
+
+    /// Sends of it so far.
+    #[must_use]
+    pub fn taken(&self, number: u32) -> u64 {
+        self.slots[number as usize].taken
+    }
+
+    #[must_use]
+    pub fn taken_by_all(&self) -> u64 {
+        self.taken
     }
 
     /// Sends of it that wait, and the bytes of their records.

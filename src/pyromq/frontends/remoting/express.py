@@ -19,7 +19,7 @@ lane writes them to the socket by itself.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Final, Protocol, cast
 
 from pyromq.api import Caller, ExpressApi, ExpressPulled, Settled
@@ -32,7 +32,7 @@ from pyromq.wire.remoting import frame
 from pyromq.wire.remoting.frame import Command, FrameLimits
 from pyromq.wire.remoting.headers.pull import PullFlag
 from pyromq.wire.remoting.headers.send import EXT_MSG_REGION, EXT_TRACE_ON
-from pyromq.wire.remoting.native import NOT_PLAIN, NativeLane, split
+from pyromq.wire.remoting.native import NOT_PLAIN, NativeLane, SocketReader, split
 
 _GO_ON: Final = -3
 """The native lane stopped before a frame that it takes once the commands before it are served."""
@@ -58,6 +58,17 @@ _TOPIC_FIELD: Final = {
 }
 """Sends that may take the lane, and which of their fields names the topic."""
 _SUBSCRIPTION: Final = int(PullFlag.SUBSCRIPTION)
+
+
+def begin_turn_of(clock: Clock, turn: Turn) -> Callable[[], int]:
+    """What the native lane calls when it takes the first send of a turn."""
+    now_ms, request_end = clock.now_ms, turn.request_short_end
+
+    def begin_turn() -> int:
+        request_end()
+        return now_ms()
+
+    return begin_turn
 
 
 class LanePeer(Protocol):
@@ -103,17 +114,13 @@ class LanePeer(Protocol):
 class LaneConnection:
     """One connection on the lane."""
 
-    __slots__ = ("_feed", "_lane", "_peer", "now_ms", "number", "request_end", "take")
+    __slots__ = ("_feed", "_lane", "_peer", "number")
 
     def __init__(self, lane: ExpressLane, number: int, peer: LanePeer) -> None:
         self._lane = lane
         self._peer = peer
         self._feed = lane.native.feed
         self.number = number
-        # What is needed for each chunk, so that its way is short.
-        self.take = lane.native.take
-        self.now_ms = lane.now_ms
-        self.request_end = lane.request_end
 
     def deal(
         self, buffer: bytes | bytearray | memoryview, limits: FrameLimits = frame.SERVER_LIMITS
@@ -158,6 +165,16 @@ class LaneConnection:
     def held_count(self) -> int:
         """Sends of the connection that wait for their promise."""
         return self._lane.native.held(self.number)[0]
+
+    @property
+    def taken_count(self) -> int:
+        """Sends of the connection so far."""
+        return self._lane.native.taken(self.number)
+
+    def read_by(self, reader: SocketReader, size_max: int) -> None:
+        """`reader` may give it sends out of the socket, once it has room for them, until records of
+        more than `size_max` bytes wait."""
+        reader.set_lane(self._lane.native, self.number, size_max)
 
     def set_direct(self, descriptor: int | None) -> None:
         """Where its answers are written to without a stop here; None: they come to the peer."""
@@ -358,4 +375,4 @@ _Happened = tuple[
     list[tuple[object, int, int, bytes]], list[tuple[int, int]], list[tuple[str, int, int, int]]
 ]
 
-__all__ = ["ExpressLane", "LaneConnection", "LanePeer"]
+__all__ = ["ExpressLane", "LaneConnection", "LanePeer", "begin_turn_of"]

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Coroutine
 from functools import partial
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from pyromq.api import Caller
 from pyromq.codes import VERSION_5_5_0, LanguageCode
@@ -27,6 +27,9 @@ from pyromq.wire.remoting.connection import RemotingConnection
 from pyromq.wire.remoting.frame import FLAG_ONEWAY, FLAG_RESPONSE, Command
 from pyromq.wire.remoting.headers import decode_header
 
+if TYPE_CHECKING:
+    from pyromq.wire.remoting.native import SocketReader
+
 UNSENT_MAX: Final = 1 * MIB
 """Answers queued for one connection before its further commands wait. One answer may overshoot."""
 IN_FLIGHT_MAX: Final = 65_536
@@ -38,6 +41,9 @@ TURN_SIZE_MAX: Final = 1 * MIB
 IN_FLIGHT_SIZE_MAX: Final = 32 * MIB
 """Bytes of records of one connection on the express lane that wait for their commit. It is read
 from again when half of them are committed."""
+
+ROOM_STEP: Final = 1024
+"""The reader is told of fewer or more verbs under way in such steps."""
 
 # Why a connection is not read from.
 _PUT_OFF: Final = 1
@@ -64,6 +70,11 @@ class Output(Protocol):
     @property
     def descriptor(self) -> int | None:
         """The socket, if nothing that was written waits: it may be written to, without waiting."""
+        ...
+
+    @property
+    def reader(self) -> SocketReader | None:
+        """Who reads the socket, if it may give chunks to an express lane by itself."""
         ...
 
     @property
@@ -105,9 +116,9 @@ class ServedConnection:
     """The protocol of one accepted connection, as the transport drives it."""
 
     __slots__ = ("_caller", "_descriptor", "_door", "_in_flight", "_is_closed", "_is_dirty",
-                 "_lane", "_language", "_output", "_pauses", "_put_off", "_table", "_turn",
-                 "_turn_number", "_turn_size", "_wire", "connection_id", "pending_bytes",
-                 "received_frame_count")  # fmt: skip
+                 "_lane", "_language", "_output", "_pauses", "_put_off", "_reader", "_room", "_table",
+                 "_turn", "_turn_number", "_turn_size", "_verb_frame_count", "_wire",
+                 "connection_id", "pending_bytes")  # fmt: skip
 
     def __init__(
         self,
@@ -118,7 +129,8 @@ class ServedConnection:
         lane: ExpressLane | None = None,
     ) -> None:
         self.connection_id = connection_id
-        self.received_frame_count = 0
+        self._verb_frame_count = 0
+        """Whole frames so far, but those that the lane took out of the socket by itself."""
         self.pending_bytes = 0
         """Memory held for an unfinished frame, 0 between frames."""
         self._output = output
@@ -145,6 +157,12 @@ class ServedConnection:
         self._descriptor: int | None = None
         """The socket that the lane writes to by itself; None: its answers come here."""
         self._choose_way()
+        self._reader = None if self._lane is None else output.reader
+        self._room = 0
+        """What the reader knows: how many sends it may give to the lane by itself."""
+        if self._reader is not None and self._lane is not None:
+            self._lane.read_by(self._reader, IN_FLIGHT_SIZE_MAX)
+            self._set_room()
 
     @property
     def address(self) -> str:
@@ -157,8 +175,14 @@ class ServedConnection:
         return self._wire.received_bytes_of_frame
 
     @property
+    def received_frame_count(self) -> int:
+        """Whole frames so far."""
+        on_lane = 0 if self._lane is None else self._lane.taken_count
+        return self._verb_frame_count + on_lane
+
+    @property
     def is_proven(self) -> bool:
-        return self._wire.is_proven
+        return self._wire.is_proven or (self._lane is not None and self._lane.taken_count > 0)
 
     def receive(self, data: memoryview) -> None:
         size = len(data)
@@ -171,34 +195,23 @@ class ServedConnection:
             self._pause(_RESTS)
             self._change()
         wire, lane = self._wire, self._lane
+        if lane is not None and not wire.is_proven:
+            wire.is_proven = lane.taken_count > 0
         if lane is None or self.pending_bytes or self._put_off or wire.violation is not None:
-            self._take_commands(wire.receive_data(data))
-            return
-        room = IN_FLIGHT_MAX - self._in_flight
-        taken = lane.take(lane.number, data, lane.now_ms(), room, IN_FLIGHT_SIZE_MAX)
-        if taken < 0:
-            taken = ~taken
-            self._pause(_IN_FLIGHT)
-            self._choose_way()
-        if taken:
-            self.received_frame_count += 1  # that it grew is all that is asked of it
-            wire.is_proven = True
-            lane.request_end()
-            if taken == size:
-                return
-            data = data[taken:]
-        self._take_commands(wire.receive_split(data, lane.deal(data)))
-
-    def _take_commands(self, commands: list[Command]) -> None:
-        self.pending_bytes = self._wire.pending_bytes
+            commands = wire.receive_data(data)
+        else:
+            commands = wire.receive_split(data, lane.deal(data))
+        self.pending_bytes = wire.pending_bytes
         if commands:
-            self.received_frame_count += len(commands)
+            self._verb_frame_count += len(commands)
             if self._put_off:
                 self._put_off.extend(commands)
             else:
                 self._serve(commands)
-        if self._wire.violation is not None:
+        if wire.violation is not None:
             self._change()
+        if self._reader is not None:
+            self._set_room()
 
     def drained(self) -> None:
         if self._put_off:
@@ -207,6 +220,7 @@ class ServedConnection:
     def closed(self, reason: str) -> None:
         self._is_closed = True
         self._put_off.clear()
+        self._reader = None
         if self._lane is not None:
             self._lane.close()
         if (violation := self._wire.violation) is not None:
@@ -230,22 +244,21 @@ class ServedConnection:
         if under_way_size > IN_FLIGHT_SIZE_MAX:
             self._pause(_IN_FLIGHT)
             self._choose_way()
-        self.received_frame_count += count
         self._wire.is_proven = True
 
     def answer(self, count: int, data: bytes) -> None:
-        self.received_frame_count += count
+        self._verb_frame_count += count
         self._wire.is_proven = True
         self._wire.send_encoded(data)
         self._change()
 
     def put_off(self, commands: list[Command]) -> None:
-        self.received_frame_count += len(commands)
+        self._verb_frame_count += len(commands)
         self._put_off.extend(commands)
         self._pause(_PUT_OFF)
 
     def serve(self, commands: list[Command]) -> None:
-        self.received_frame_count += len(commands)
+        self._verb_frame_count += len(commands)
         self._serve(commands)
 
     def released(self, under_way_size: int, data: bytes) -> None:
@@ -259,6 +272,17 @@ class ServedConnection:
         """What its socket did not take of answers on the lane."""
         self._descriptor = None
         self._output.write(data)
+
+    def _set_room(self) -> None:
+        """A chunk that begins with a whole frame, while nothing is put off, may go to the lane; as
+        long as so many of its sends are not more than the connection may have under way."""
+        if self.pending_bytes or self._put_off or self._wire.violation is not None:
+            room = 0
+        else:
+            room = max(IN_FLIGHT_MAX - self._in_flight, 0) // ROOM_STEP * ROOM_STEP
+        if room != self._room and self._reader is not None:
+            self._room = room
+            self._reader.set_room(room)
 
     def _choose_way(self) -> None:
         """The lane writes by itself while nothing waits to be written, and nobody has to know."""
@@ -313,6 +337,7 @@ class ServedConnection:
         self._serve(commands)
         self._change()
         if not self._put_off:
+            self._set_room()
             self._resume(_PUT_OFF)
 
     def _pause(self, why: int) -> None:

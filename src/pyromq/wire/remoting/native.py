@@ -7,6 +7,7 @@ results by construction where the form is odd, and by test where it is plain.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final, cast
 
 import msgspec
@@ -23,6 +24,7 @@ NOT_PLAIN: Final = -1
 """Where a frame's size is expected: the native side leaves this frame to the reference."""
 
 NativeLane = _native.ExpressLane
+SocketReader = _native.SocketReader
 
 _reader: Final = _native.FrameReader(
     Command, list(LanguageCode), SerializeType.JSON, SerializeType.ROCKETMQ
@@ -44,10 +46,14 @@ def split(buffer: bytes | bytearray | memoryview, limits: FrameLimits = SERVER_L
     return Split(commands, start, needed, None)
 
 
-def express_lane(engine: object) -> NativeLane:
-    """The native part of an express lane that stores in `engine`, a `NativeEngine`."""
+def express_lane(engine: object, begin_turn: Callable[[], int]) -> NativeLane:
+    """The native part of an express lane that stores in `engine`, a `NativeEngine`.
+
+    `begin_turn` is called when it takes the first send of a turn: has the turn ended soon, and
+    answers the time in ms.
+    """
     assert isinstance(engine, _native.LogEngine)
-    return NativeLane(engine, _reader, *SERVER_LIMITS, VERSION_5_5_0)
+    return NativeLane(engine, _reader, begin_turn, *SERVER_LIMITS, VERSION_5_5_0)
 
 
 def encode_head(command: Command) -> bytes:
@@ -92,6 +98,7 @@ def decode_records(data: bytes | bytearray | memoryview) -> list[Record]:
 __all__ = [
     "NOT_PLAIN",
     "NativeLane",
+    "SocketReader",
     "decode_batch",
     "decode_records",
     "encode_ext",

@@ -324,6 +324,11 @@ class LaneHouse:
         self.end_turn()
         assert done, "the topic is kept"
 
+    @property
+    def taken_count(self) -> int:
+        """Sends that the lane has taken."""
+        return 0 if self.lane is None else self.lane.native.taken_by_all()
+
     def configure(self, **changed: Any) -> None:
         self.settings.replace(dataclasses.replace(self.settings.current, **changed))
 

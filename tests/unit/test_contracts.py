@@ -7,7 +7,12 @@ from pathlib import Path
 
 SOURCE = Path(__file__).parent.parent.parent / "src" / "pyromq"
 
-ADAPTERS = {"store/native.py", "wire/remoting/native.py", "wire/native.py"}
+ADAPTERS = {
+    "store/native.py",
+    "transport/stream.py",
+    "wire/native.py",
+    "wire/remoting/native.py",
+}
 
 
 def imports(path: Path) -> set[str]:

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
-    from pyromq._native import SocketReader
+    from pyromq.transport.stream import SocketReader
 
 
 class Peer(NamedTuple):

@@ -17,8 +17,8 @@ from pyromq.transport.stream import Stream
 if TYPE_CHECKING:
     import socket
 
-    from pyromq._native import SocketReader
     from pyromq.transport.connection import Connect
+    from pyromq.transport.stream import SocketReader
 
 
 _NOT_MEASURED: Final = -1

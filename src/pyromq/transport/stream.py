@@ -1,8 +1,8 @@
 """A connected socket on the loop: reads chunks for its owner, and writes what the owner says.
 
-Reading is native (`SocketReader`): a chunk goes to an express lane, if the owner's door has one, and
-only what is not the lane's comes here. Chunks of all streams are read into one buffer: a chunk is
-dealt with before the next is read. Writing is tried at once; what the socket does not take waits
+Reading is native (`SocketReader`): a chunk goes to an express lane, if the owner's door has one,
+and only what is not the lane's comes here. Chunks of all streams are read into one buffer: a chunk
+is dealt with before the next is read. Writing is tried at once; what the socket does not take waits
 here and goes when there is room, and the owner is told while too much waits.
 """
 
@@ -192,4 +192,4 @@ class Stream:
             self._socket.close()
 
 
-__all__ = ["Stream", "StreamOwner"]
+__all__ = ["SocketReader", "Stream", "StreamOwner"]

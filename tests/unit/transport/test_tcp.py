@@ -329,6 +329,23 @@ async def test_an_idle_connection_is_closed_and_a_busy_one_is_not() -> None:
         await leave(idle_writer, writer)
 
 
+async def test_who_is_served_by_a_lane_alone_is_not_idle() -> None:
+    async with house(idle_timeout_ms=120_000) as it:
+        reader, writer = await it.client()
+        writer.write(frame(b"a"))
+        await reader.readexactly(5)
+        connection = await it.served()
+        for _ in range(4):
+            connection.received_frame_count += 1  # its reader gave it away without a word
+            it.sweep(40_000)
+        assert [connection.close_reason] == [None]
+        for _ in range(3):
+            it.sweep(40_000)
+        assert await ended(reader) == b""
+        assert connection.close_reason == "idle for 120 s"
+        await leave(writer)
+
+
 def is_free(outlet: Outlet) -> bool:
     """Whether somebody else may write to its socket."""
     return outlet.descriptor is not None

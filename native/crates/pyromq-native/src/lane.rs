@@ -136,7 +136,7 @@ impl ExpressLane {
             (peer, inside.lane.connections().held(number).1)
         };
         if let Some(peer) = peer {
-            peer.call_method1(py, "took", (0, size))?;
+            peer.call_method1(py, "took", (size,))?;
         }
         Ok(())
     }

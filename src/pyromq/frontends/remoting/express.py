@@ -86,8 +86,8 @@ class LanePeer(Protocol):
         """Earlier commands wait until their peer has taken its answers."""
         ...
 
-    def took(self, count: int, under_way_size: int) -> None:
-        """So many more sends are under way on the lane; records of so many bytes are in all."""
+    def took(self, under_way_size: int) -> None:
+        """Sends are under way on the lane; their records have so many bytes in all."""
         ...
 
     def answer(self, count: int, data: bytes) -> None:
@@ -134,7 +134,7 @@ class LaneConnection:
                 number, buffer, start, lane.now_ms(), *peer.rooms()
             )
             if taken:
-                peer.took(taken, under_way)
+                peer.took(under_way)
                 lane.request_end()
             if answers is not None:
                 peer.answer(len(pulled), answers)

@@ -116,8 +116,8 @@ class ServedConnection:
     """The protocol of one accepted connection, as the transport drives it."""
 
     __slots__ = ("_caller", "_descriptor", "_door", "_in_flight", "_is_closed", "_is_dirty",
-                 "_lane", "_language", "_output", "_pauses", "_put_off", "_reader", "_room", "_table",
-                 "_turn", "_turn_number", "_turn_size", "_verb_frame_count", "_wire",
+                 "_lane", "_language", "_output", "_pauses", "_put_off", "_reader", "_room",
+                 "_table", "_turn", "_turn_number", "_turn_size", "_verb_frame_count", "_wire",
                  "connection_id", "pending_bytes")  # fmt: skip
 
     def __init__(
@@ -240,7 +240,7 @@ class ServedConnection:
     def is_put_off(self) -> bool:
         return bool(self._put_off)
 
-    def took(self, count: int, under_way_size: int) -> None:
+    def took(self, under_way_size: int) -> None:
         if under_way_size > IN_FLIGHT_SIZE_MAX:
             self._pause(_IN_FLIGHT)
             self._choose_way()

@@ -260,6 +260,44 @@ def test_what_a_socket_does_not_take_follows_in_its_order(direct: LaneHouse) -> 
         assert len(output.write_sizes) == write_count
 
 
+def test_the_lane_takes_sends_out_of_the_socket_as_long_as_the_client_may_have_more_under_way(
+    direct: LaneHouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(served, "IN_FLIGHT_MAX", 3)
+    monkeypatch.setattr(served, "ROOM_STEP", 1)
+    direct.receive(0, encode(Traffic().pull(0)))  # a verb: its connection sees the new limit
+    direct.end_turn()
+    direct.answers()
+    before = direct.taken_count
+    traffic = Traffic()
+    direct.receive(0, b"".join(encode(traffic.send(0, b="TopicTest")) for _ in range(5)))
+    assert direct.taken_count == before + 3
+    direct.end_turn()
+    answers = split_answers(direct.answers()[0])
+    assert sorted(answer.code for answer in answers) == [0, 0, 0, 2, 2]
+
+
+def test_the_socket_is_not_read_while_too_many_bytes_wait_for_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(served, "IN_FLIGHT_SIZE_MAX", 10_000)
+    house = LaneHouse(tmp_path, has_lane=True, has_sockets=True)
+    house.create_topic("TopicTest")
+    house.receive(0, encode(Traffic().send(0, b="TopicTest")))
+    house.end_turn()
+    house.answers()
+    output, traffic = house.outputs[0], Traffic()
+    sends = [traffic.send(0, b="TopicTest") for _ in range(2)]
+    for send in sends:
+        send.body = bytes(6_000)
+    house.receive(0, b"".join(map(encode, sends)))
+    assert [output.is_reading] == [False]
+    house.end_turn()
+    assert output.is_reading
+    assert len(split_answers(house.answers()[0])) == 2
+    house.close()
+
+
 def test_nothing_is_written_to_the_socket_of_a_connection_that_was_closed(
     direct: LaneHouse,
 ) -> None:

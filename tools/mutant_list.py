@@ -70,6 +70,21 @@ RUST_BUGS: Final[dict[str, RustBug]] = {
         "crc",
         "a_flipped_bit_anywhere_in_a_record_is_noticed_and_counted",
     ),
+    "crcs_in_memory_not_asked": RustBug(
+        "a reader does not know checksums that are in no file yet",
+        "crc",
+        "a_flipped_bit_is_noticed_before_the_checksum_is_in_its_file",
+    ),
+    "crcs_left_in_memory": RustBug(
+        "the marker calls records safe whose checksums are not written",
+        "lib",
+        "sim::directed::a_sync_vouches_for_no_record_whose_checksum_is_not_safe",
+    ),
+    "crcs_not_waited_for": RustBug(
+        "the marker calls records safe whose checksums somebody is still writing",
+        "lib",
+        "sim::directed::a_sync_waits_for_checksums_that_are_being_written",
+    ),
     "crcs_not_synced": RustBug(
         "the marker calls records safe whose checksums are not synced",
         "lib",

@@ -421,7 +421,7 @@ class ExpressLane:
         int,
         int,
         bytes | None,
-        list[tuple[int, int, int, int, int, int, int]],
+        list[tuple[int, int, int, int, list[tuple[int, int]], list[tuple[int, int, int]]]] | None,
     ]:
         """`(commands, end, ahead, taken, size, answers, pulled)`: deals with frames from `start`.
 
@@ -432,8 +432,10 @@ class ExpressLane:
         frame, 0 while that is unknown, −1 a frame that the reference must judge, −2 a pull that has
         to wait, as more than `unsent_room` bytes are answered, −3 a frame for the lane, once
         `commands` are served.
-        `answers` are those of the pulls; `pulled` has (pair, queue id, next offset, offset to
-        commit or −1, the queue's end, messages, bytes) of each.
+        `pulled` has of each pair, if there are any: (pair, pulls, messages, bytes, places, commits),
+        `places` being (queue id, next offset), of which the last one of a queue counts, and
+        `commits` (queue id, offset to commit, the queue's end). `answers` is what is still to be
+        written for them: all of it if `set_direct` named no socket, else what that did not take.
         """
 
     def held_count(self) -> int:

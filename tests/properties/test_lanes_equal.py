@@ -55,7 +55,7 @@ class CountingLane:
 
     def feed(self, *arguments: Any) -> Any:
         fed = self.native.feed(*arguments)
-        self.counts["pulled on the lane"] += len(fed[6])
+        self.counts["pulled on the lane"] += sum(row[1] for row in fed[6] or ())
         return fed
 
 
@@ -110,7 +110,9 @@ def compare(houses: tuple[LaneHouse, LaneHouse], traffic: Sequence[Step]) -> Tra
     for step in traffic:
         made.run(houses, step)
         assert places(one) == places(other), step
-        assert one.answers() == other.answers(), step
+        if not one.turns.is_due and not other.turns.is_due:
+            # Before the turn's end a verb's answer waits, and one of the lane may have left.
+            assert one.answers() == other.answers(), step
         assert one.close_reasons() == other.close_reasons(), step
     for house in houses:
         house.end_turn()
@@ -265,12 +267,22 @@ def in_answers(old: bytes, new: bytes) -> Callable[..., Any]:
     return wrong
 
 
-def in_pulled(place: int) -> Callable[..., Any]:
-    """One more in one number of each pull that is told."""
+def in_pulled(place: int, inner: int | None = None) -> Callable[..., Any]:
+    """One more in one number of each row that is told of pulls, or of each part in that place."""
+
+    def more(row: tuple[Any, ...], place: int) -> tuple[Any, ...]:
+        return *row[:place], row[place] + 1, *row[place + 1 :]
 
     def wrong(right: Callable[..., Any], *arguments: Any) -> Any:
         *fed, pulled = right(*arguments)
-        changed = [(*row[:place], row[place] + 1, *row[place + 1 :]) for row in pulled]
+        if pulled is None:
+            return *fed, None
+        if inner is None:
+            return *fed, [more(row, place) for row in pulled]
+        changed = [
+            (*row[:place], [more(part, inner) for part in row[place]], *row[place + 1 :])
+            for row in pulled
+        ]
         return *fed, changed
 
     return wrong
@@ -308,10 +320,13 @@ PLANTED: dict[str, tuple[str, Callable[..., Any]]] = {
     "pull's next offset": ("feed", in_answers(b'"nextBeginOffset":"', b'"nextBeginOffset":"1')),
     "pull's form": ("feed", in_answers(b"\x00\x09minOffset", b"\x00\x09minoffset")),
     "pull's body": ("feed", in_answers(b"item", b"Item")),
-    "pulled up to": ("feed", in_pulled(2)),
-    "committed": ("feed", in_pulled(3)),
-    "messages pulled": ("feed", in_pulled(5)),
-    "bytes pulled": ("feed", in_pulled(6)),
+    "pulls": ("feed", in_pulled(1)),
+    "messages pulled": ("feed", in_pulled(2)),
+    "bytes pulled": ("feed", in_pulled(3)),
+    "queue pulled from": ("feed", in_pulled(4, 0)),
+    "pulled up to": ("feed", in_pulled(4, 1)),
+    "queue committed to": ("feed", in_pulled(5, 0)),
+    "committed": ("feed", in_pulled(5, 1)),
     "tags to pull": ("put_puller", in_puller(tag_hashes=None)),
     "messages of a pull": ("put_puller", in_puller(message_count_max=2)),
     "bytes of a pull": ("put_puller", in_puller(body_size_max=300)),

@@ -147,6 +147,11 @@ class ManualTurns:
     def call_soon(self, callback: Callable[[], Any]) -> None:
         self._due.append(callback)
 
+    @property
+    def is_due(self) -> bool:
+        """Something is to be run."""
+        return bool(self._due)
+
     def run(self) -> None:
         """Runs everything due, and what that makes due, to its end."""
         for _ in range(1_000):

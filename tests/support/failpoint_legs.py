@@ -98,7 +98,9 @@ def shorten_index(root: Path) -> None:
 
 def lengthen_crcs(root: Path) -> None:
     """Behind the newest segment's checksums, what belongs to no record."""
-    with max((root / "pyromq" / "crc").iterdir()).open("r+b") as file:
+    newest = root / "pyromq" / "crc" / _last_with_data(root)[0].name
+    newest.parent.mkdir(exist_ok=True)
+    with newest.open("ab") as file:  # a kill may have come before there was one
         file.truncate(os.fstat(file.fileno()).st_size + 8192)
 
 
@@ -120,6 +122,11 @@ def remove_derived(root: Path) -> None:
 
 def remove_crcs(root: Path) -> None:
     shutil.rmtree(root / "pyromq" / "crc", ignore_errors=True)
+
+
+def empty_crcs(root: Path) -> None:
+    for path in (root / "pyromq" / "crc").iterdir():
+        path.unlink()
 
 
 def forget_marker(root: Path) -> None:
@@ -224,6 +231,7 @@ def _together(*legs: Leg) -> list[Leg]:
 _REPLACE: Final = ("create", "write", "sync", "rename")
 _REPLACE_NOTE: Final = ("create", "resize", "write", "sync", "rename")
 _ANEW: Final[dict[str, Any]] = {"prepare": remove_derived, "sends": 250, "is_lazy": True}
+_WAITING: Final[dict[str, Any]] = {"sends": 5, "is_lazy": True}
 _HOLE: Final[dict[str, Any]] = {"prepare": damage_log, "is_for_kills": True, "goes_on": True}
 _SYNC_ERROR: Final = ("run.log.sync.before=3+:EIO",)
 _JOURNAL_ERROR: Final = ("run.journal.sync.before=3+:EIO",)
@@ -261,6 +269,9 @@ FRESH: Final[list[Leg]] = [
     *_legs("stop.queue", "create_dir", "create", "resize", **_ANEW),
     *_legs("stop.index", "create_dir", "create", "resize", **_ANEW),
     *_legs("stop.crc", "write", "sync", "sync_dir", sends=250, is_lazy=True),
+    # Those that found no room at the start wait for the stop.
+    Leg("stop.crc.create_dir", remove_crcs, ("start.crc.create_dir.before=1+:ENOSPC",), **_WAITING),
+    Leg("stop.crc.create", empty_crcs, ("start.crc.create.before=1+:ENOSPC",), **_WAITING),
     *_legs("stop.queue", "write", "sync", "sync_dir", **_ANEW),
     *_legs("stop.index", "write", "sync", "sync_dir", **_ANEW),
     *_legs("stop", "root.sync_dir", "abort.remove", prepare=remove_derived, is_lazy=True),

@@ -60,17 +60,17 @@ class ExpressPull(NamedTuple):
 
 
 class ExpressPulled(NamedTuple):
-    """A pull that the lane has answered."""
+    """Pulls that the lane has answered together."""
 
     topic: str
     group: str
-    queue_id: int
-    next_offset: QueueOffset
-    commit_offset: QueueOffset
-    """To be kept as the group's; negative: none."""
-    max_offset: QueueOffset
+    request_count: int
     message_count: int
     size: int
+    places: Sequence[tuple[int, QueueOffset]]
+    """Queue id, and where its next pull goes on; the last one of a queue counts."""
+    commits: Sequence[tuple[int, QueueOffset, QueueOffset]]
+    """Queue id, the offset to be kept as the group's, and the queue's end."""
 
 
 class ExpressApi(Protocol):
@@ -92,7 +92,7 @@ class ExpressApi(Protocol):
         ...
 
     def express_pulled(self, caller: Caller, pulled: ExpressPulled) -> None:
-        """A pull of the caller was answered."""
+        """Pulls of the caller were answered."""
         ...
 
 

@@ -215,12 +215,14 @@ class Pulls:
             group_sys_flag=wanted.group.group_sys_flag,
         )
 
-    def _count_found(self, topic: str, group: str, message_count: int, size: int) -> None:
+    def _count_found(
+        self, topic: str, group: str, message_count: int, size: int, request_count: int = 1
+    ) -> None:
         counters = self._counters
-        counters.found_count += 1
+        counters.found_count += request_count
         counters.transferred_count += message_count
         counters.transferred_size += size
-        counters.group_gets.add(f"{topic}@{group}", message_count, size)
+        counters.group_gets.add(f"{topic}@{group}", message_count, size, request_count)
 
     # --- the express lane -----------------------------------------------------------------------
 
@@ -258,13 +260,13 @@ class Pulls:
 
     def express_pulled(self, caller: Caller, pulled: ExpressPulled) -> None:
         """See `ExpressApi.express_pulled`: what `pull` does beside its answer."""
-        topic, group, queue_id = pulled.topic, pulled.group, pulled.queue_id
-        self._offsets.note_pulled(group, topic, queue_id, pulled.next_offset)
-        if pulled.commit_offset >= 0:
-            self._offsets.note_commit(
-                caller, group, topic, queue_id, pulled.commit_offset, pulled.max_offset
-            )
-        self._count_found(topic, group, pulled.message_count, pulled.size)
+        topic, group, request_count, message_count, size, places, commits = pulled
+        offsets = self._offsets
+        for queue_id, next_offset in places:
+            offsets.note_pulled(group, topic, queue_id, next_offset)
+        for queue_id, offset, end in commits:
+            offsets.note_commit(caller, group, topic, queue_id, offset, end)
+        self._count_found(topic, group, message_count, size, request_count)
 
     # --- the checks -----------------------------------------------------------------------------
 

@@ -12,6 +12,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList, PyString};
 use rmqlane::lane::Promise;
 use rmqlane::pull::PULL;
+use rmqlane::pulled::{PulledRow, PulledRows};
 use rmqlane::{Arrived, Lane, Puller, Puts, Terms, Topic};
 use rmqwire::frame::{self, Limits, Next};
 use rmqwire::header;
@@ -56,10 +57,10 @@ type Rest<'py> = (Py<PyAny>, Bound<'py, PyBytes>);
 type Put<'py> = (Bound<'py, PyString>, u64, u64, u64);
 type Counts<'py> = (Vec<(u64, i64)>, Vec<Put<'py>>);
 type Happened<'py> = (Vec<Released<'py>>, Vec<(u64, i64)>, Vec<Put<'py>>);
-/// Pair, queue, next offset, offset to commit, queue's end, messages, bytes.
-type PullDone = (u32, i32, i64, i64, i64, usize, usize);
+/// Pair, pulls, messages, bytes, (queue, next offset) and (queue, offset to commit, queue's end).
+type PullsDone = (u32, u64, u64, u64, Vec<(i32, i64)>, Vec<(i32, i64, i64)>);
 /// Commands for the regular lane, where the next frame begins, what stands there, sends taken, bytes
-/// of the connection's records that wait, answers of pulls, the pulls.
+/// of the connection's records that wait, answers of pulls that somebody must write, the pulls.
 type Fed<'py> = (
     Option<Bound<'py, PyList>>,
     usize,
@@ -67,7 +68,7 @@ type Fed<'py> = (
     usize,
     u64,
     Option<Bound<'py, PyBytes>>,
-    Vec<PullDone>,
+    Option<Vec<PullsDone>>,
 );
 
 impl ExpressLane {
@@ -102,6 +103,13 @@ impl ExpressLane {
                 break;
             }
             let fields_max = self.limits.ext_fields_max;
+            if lane
+                .send(engine, number, &found, fields_max, now_ms)
+                .is_some()
+            {
+                at += found.size;
+                continue;
+            }
             let decoded =
                 header::decode(found.serialize_type, found.header, fields_max, &mut scratch);
             let Ok(decoded) = decoded else {
@@ -116,10 +124,7 @@ impl ExpressLane {
             let Some(request) = lane.judge(&arrived, now_ms) else {
                 break;
             };
-            if lane
-                .take(engine, number, &arrived, &request, now_ms)
-                .is_none()
-            {
+            if lane.take(engine, number, &request, now_ms).is_none() {
                 break;
             }
             at += found.size;
@@ -143,6 +148,17 @@ impl ExpressLane {
 
     fn inside(&self) -> MutexGuard<'_, Inside> {
         self.inside.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Writes the answers of a call's pulls to their socket; what somebody else must write is answered.
+    fn answer_now<'py>(&self, py: Python<'py>, number: u32) -> Option<Bound<'py, PyBytes>> {
+        let mut inside = self.inside();
+        let Inside { lane, out, .. } = &mut *inside;
+        let count = lane.connections().write_now(number, out, send);
+        let rest = (count < out.len()).then(|| PyBytes::new(py, &out[count..]));
+        out.clear();
+        out.shrink_to(OUT_KEPT);
+        rest
     }
 }
 
@@ -350,7 +366,7 @@ impl ExpressLane {
         let mut taken = 0;
         let (held, mut size) = self.inside().lane.connections().held(number);
         let room = room.saturating_sub(held);
-        let mut pulled: Vec<PullDone> = Vec::new();
+        let mut pulled = PulledRows::default();
         self.inside().out.clear();
         let mut at = start;
         let end = loop {
@@ -364,6 +380,15 @@ impl ExpressLane {
                 Next::Broken(_) => break NOT_PLAIN,
             };
             let fields_max = self.limits.ext_fields_max;
+            if commands.is_none() && taken < room {
+                let lane = &mut self.inside().lane;
+                if let Some(bytes) = lane.send(engine, number, &found, fields_max, now_ms) {
+                    taken += 1;
+                    size += bytes;
+                    at += found.size;
+                    continue;
+                }
+            }
             let decoded =
                 header::decode(found.serialize_type, found.header, fields_max, &mut scratch);
             let Ok(decoded) = decoded else {
@@ -386,15 +411,7 @@ impl ExpressLane {
                         break GO_ON;
                     }
                 } else if let Some(done) = lane.pull(engine, &arrived, out) {
-                    pulled.push((
-                        done.pair,
-                        done.queue_id,
-                        done.next_offset,
-                        done.commit_offset,
-                        done.max_offset,
-                        done.message_count,
-                        done.size,
-                    ));
+                    pulled.add(&done);
                     at += found.size;
                     continue;
                 }
@@ -404,7 +421,7 @@ impl ExpressLane {
                     if commands.is_some() {
                         break GO_ON; // they come first
                     }
-                    let stored = inside.lane.take(engine, number, &arrived, &request, now_ms);
+                    let stored = inside.lane.take(engine, number, &request, now_ms);
                     if let Some(bytes) = stored {
                         taken += 1;
                         size += bytes;
@@ -425,15 +442,22 @@ impl ExpressLane {
             }
             at += found.size;
         };
-        let answers = if pulled.is_empty() {
-            None
-        } else {
-            let mut inside = self.inside();
-            let answers = PyBytes::new(py, &inside.out);
-            inside.out.clear();
-            inside.out.shrink_to(OUT_KEPT);
-            Some(answers)
-        };
+        if pulled.is_empty() {
+            return Ok((commands, at, end, taken, size, None, None));
+        }
+        let answers = self.answer_now(py, number);
+        let rows = pulled.into_iter().map(|row| {
+            let PulledRow {
+                pair,
+                request_count,
+                message_count,
+                size,
+                places,
+                commits,
+            } = row;
+            (pair, request_count, message_count, size, places, commits)
+        });
+        let pulled = Some(rows.collect());
         Ok((commands, at, end, taken, size, answers, pulled))
     }
 

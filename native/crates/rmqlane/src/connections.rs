@@ -98,6 +98,22 @@ impl Connections {
         self.slots[number as usize].direct = socket;
     }
 
+    /// Writes frames that need not wait for anything, where its replies go straight to its socket; how many
+    /// bytes went. Where some did not, the connection's replies are taken by somebody from then on.
+    pub fn write_now(
+        &mut self,
+        number: u32,
+        frames: &[u8],
+        write: impl FnOnce(i32, &[u8]) -> usize,
+    ) -> usize {
+        let slot = &mut self.slots[number as usize];
+        let count = slot.direct.map_or(0, |socket| write(socket, frames));
+        if count < frames.len() {
+            slot.direct = None;
+        }
+        count
+    }
+
     /// One of its sends was let go; `write` adds the reply.
     pub fn release(&mut self, number: u32, bytes: u64, write: impl FnOnce(&mut Vec<u8>)) {
         let slot = &mut self.slots[number as usize];
@@ -269,6 +285,29 @@ mod tests {
         assert_eq!(written(&mut connections, 1), cut);
         release(&mut connections, &[one], b"d");
         assert_eq!(taken(&mut connections), [(one, 1, 0, b"d".to_vec())]);
+    }
+
+    #[test]
+    fn what_need_not_wait_is_written_at_once_where_there_is_a_socket() {
+        let mut connections = Connections::default();
+        let one = connections.open(b"one");
+        let mut sent = Vec::new();
+        let mut write = |connections: &mut Connections, takes: usize| {
+            connections.write_now(one, b"abc", |socket, frames| {
+                sent.push((socket, frames.to_vec()));
+                takes
+            })
+        };
+        assert_eq!(write(&mut connections, 3), 0, "nobody knows its socket");
+        connections.set_direct(one, Some(11));
+        assert_eq!(write(&mut connections, 3), 3);
+        assert_eq!(write(&mut connections, 2), 2);
+        assert_eq!(
+            write(&mut connections, 3),
+            0,
+            "the rest is on its way to the peer"
+        );
+        assert_eq!(sent, [(11, b"abc".to_vec()), (11, b"abc".to_vec())]);
     }
 
     #[test]

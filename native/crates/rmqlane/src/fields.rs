@@ -23,55 +23,143 @@ pub struct SendFields<'t> {
     pub is_batch: bool,
 }
 
+/// What the lane reads of a send's header.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SendHead<'t> {
+    pub opaque: i32,
+    pub flag: i32,
+    pub fields: SendFields<'t>,
+}
+
 /// `a` to `h`: without one of them there is no send.
 const REQUIRED: u32 = 0xFF;
+/// Bytes of a binary header before its fields: code, language, version, opaque, flag, and the sizes of
+/// remark and fields.
+const BINARY_SIZE: usize = 21;
 
 /// None for a header that is no send's, or not a plain one.
 #[must_use]
-pub fn send_fields<'t>(header: &'t Header<'_>, scratch: &'t str) -> Option<SendFields<'t>> {
+pub fn send_head<'t>(header: &'t Header<'_>, scratch: &'t str) -> Option<SendHead<'t>> {
     let letter_of = match header.code {
         SEND => letter_of_long_name,
         SEND_V2 | SEND_BATCH => letter_of_short_name,
         _ => return None,
     };
-    let mut fields = SendFields {
-        topic: "",
-        queue_id: 0,
-        sys_flag: 0,
-        born_timestamp_ms: 0,
-        flag: 0,
-        properties: "",
-        reconsume_times: 0,
-        is_batch: header.code == SEND_BATCH,
-    };
-    let mut seen = 0u32;
+    let mut reading = Reading::new(header.code);
     for (name, value) in &header.ext {
         let Some(letter) = letter_of(resolve(name, scratch)) else {
             continue; // nobody reads it
         };
-        let bit = 1 << (letter - b'a');
-        if seen & bit != 0 {
+        let value = resolve(value, scratch);
+        reading.take(letter, value.as_bytes())?;
+        match letter {
+            b'b' => reading.fields.topic = value,
+            b'i' => reading.fields.properties = value,
+            _ => {}
+        }
+    }
+    Some(SendHead {
+        opaque: header.opaque,
+        flag: header.flag,
+        fields: reading.done()?,
+    })
+}
+
+/// The same of a binary header as it came, for which there need be no [`Header`] then. None also for one
+/// that only differs from what clients of Apache's send: its [`Header`] is to be looked at.
+#[must_use]
+pub fn binary_send_head(header: &[u8], ext_fields_max: usize) -> Option<SendHead<'_>> {
+    let (fixed, mut rest) = header.split_first_chunk::<BINARY_SIZE>()?;
+    let i32_at =
+        |at: usize| i32::from_be_bytes([fixed[at], fixed[at + 1], fixed[at + 2], fixed[at + 3]]);
+    let code = i32::from(i16::from_be_bytes([fixed[0], fixed[1]]));
+    let has_remark = i32_at(13) != 0;
+    if ![SEND_V2, SEND_BATCH].contains(&code) || has_remark {
+        return None;
+    }
+    if usize::try_from(i32_at(17)) != Ok(rest.len()) {
+        return None;
+    }
+    let mut reading = Reading::new(code);
+    let mut count = 0;
+    while !rest.is_empty() {
+        let [0, 1, letter @ b'a'..=b'n', s0, s1, s2, s3, behind @ ..] = rest else {
+            return None;
+        };
+        let size = i32::from_be_bytes([*s0, *s1, *s2, *s3]);
+        let (value, behind) = behind.split_at_checked(usize::try_from(size).ok()?)?;
+        count += 1;
+        if value.is_empty() || count > ext_fields_max {
             return None;
         }
-        seen |= bit;
-        let value = resolve(value, scratch);
+        reading.take(*letter, value)?;
         match letter {
-            b'b' => fields.topic = value,
+            b'b' => reading.fields.topic = str::from_utf8(value).ok()?,
+            b'i' => reading.fields.properties = str::from_utf8(value).ok()?,
+            _ if value.is_ascii() => {}
+            _ => return None, // it may be no text at all
+        }
+        rest = behind;
+    }
+    Some(SendHead {
+        opaque: i32_at(5),
+        flag: i32_at(9),
+        fields: reading.done()?,
+    })
+}
+
+/// Fields as they come.
+struct Reading<'t> {
+    fields: SendFields<'t>,
+    /// A bit for each letter.
+    seen: u32,
+}
+
+impl<'t> Reading<'t> {
+    fn new(code: i32) -> Reading<'t> {
+        Reading {
+            fields: SendFields {
+                topic: "",
+                queue_id: 0,
+                sys_flag: 0,
+                born_timestamp_ms: 0,
+                flag: 0,
+                properties: "",
+                reconsume_times: 0,
+                is_batch: code == SEND_BATCH,
+            },
+            seen: 0,
+        }
+    }
+
+    /// Takes the field of this letter, `a` to `n`, unless it is a text. None if it is not a plain one.
+    #[inline]
+    fn take(&mut self, letter: u8, value: &[u8]) -> Option<()> {
+        let bit = 1 << (letter - b'a');
+        if self.seen & bit != 0 {
+            return None;
+        }
+        self.seen |= bit;
+        let fields = &mut self.fields;
+        match letter {
             b'd' | b'l' => {
-                i32_of(value)?;
+                short(value)?;
             }
-            b'e' => fields.queue_id = i32_of(value)?,
-            b'f' => fields.sys_flag = i32_of(value)?,
-            b'g' => fields.born_timestamp_ms = integer(value)?,
-            b'h' => fields.flag = i32_of(value)?,
-            b'i' => fields.properties = value,
-            b'j' => fields.reconsume_times = i32_of(value)?,
+            b'e' => fields.queue_id = short(value)?,
+            b'f' => fields.sys_flag = short(value)?,
+            b'g' => fields.born_timestamp_ms = long(value)?,
+            b'h' => fields.flag = short(value)?,
+            b'j' => fields.reconsume_times = short(value)?,
             b'k' if boolean(value)? => return None, // unit mode
             b'm' => fields.is_batch |= boolean(value)?,
             _ => {}
         }
+        Some(())
     }
-    (seen & REQUIRED == REQUIRED).then_some(fields)
+
+    fn done(self) -> Option<SendFields<'t>> {
+        (self.seen & REQUIRED == REQUIRED).then_some(self.fields)
+    }
 }
 
 fn letter_of_short_name(name: &str) -> Option<u8> {
@@ -100,21 +188,29 @@ fn letter_of_long_name(name: &str) -> Option<u8> {
     })
 }
 
-fn boolean(text: &str) -> Option<bool> {
+fn boolean(text: &[u8]) -> Option<bool> {
     match text {
-        "true" => Some(true),
-        "false" => Some(false),
+        b"true" => Some(true),
+        b"false" => Some(false),
         _ => None,
     }
 }
 
 pub(crate) fn i32_of(text: &str) -> Option<i32> {
-    i32::try_from(integer(text)?).ok()
+    short(text.as_bytes())
+}
+
+pub(crate) fn integer(text: &str) -> Option<i64> {
+    long(text.as_bytes())
+}
+
+fn short(text: &[u8]) -> Option<i32> {
+    i32::try_from(long(text)?).ok()
 }
 
 /// `-?(0|[1-9][0-9]{0,17})`: nothing that could be read in another way.
-pub(crate) fn integer(text: &str) -> Option<i64> {
-    let (is_negative, digits) = match text.as_bytes() {
+fn long(text: &[u8]) -> Option<i64> {
+    let (is_negative, digits) = match text {
         [b'-', digits @ ..] => (true, digits),
         digits => (false, digits),
     };
@@ -151,7 +247,99 @@ mod tests {
         let header = format!(r#"{{"code":{code},"extFields":{{{fields}}},"opaque":1}}"#);
         let mut scratch = String::new();
         let decoded = decode(SerializeType::Json, header.as_bytes(), 256, &mut scratch).unwrap();
-        look(send_fields(&decoded, &scratch))
+        look(send_head(&decoded, &scratch).map(|head| head.fields))
+    }
+
+    fn binary(code: i16, remark: &str, fields: &[(&str, &[u8])]) -> Vec<u8> {
+        let mut ext = Vec::new();
+        for (name, value) in fields {
+            ext.extend_from_slice(&(name.len() as u16).to_be_bytes());
+            ext.extend_from_slice(name.as_bytes());
+            ext.extend_from_slice(&(value.len() as u32).to_be_bytes());
+            ext.extend_from_slice(value);
+        }
+        let mut out = code.to_be_bytes().to_vec();
+        out.extend_from_slice(&[0, 1, 0xF5]);
+        out.extend_from_slice(&(-9i32).to_be_bytes());
+        out.extend_from_slice(&2i32.to_be_bytes());
+        out.extend_from_slice(&(remark.len() as u32).to_be_bytes());
+        out.extend_from_slice(remark.as_bytes());
+        out.extend_from_slice(&(ext.len() as u32).to_be_bytes());
+        out.extend_from_slice(&ext);
+        out
+    }
+
+    /// What the quick reader says, which the thorough one must say, too.
+    fn quick(header: &[u8], fields_max: usize) -> Option<SendHead<'_>> {
+        let found = binary_send_head(header, fields_max);
+        let mut scratch = String::new();
+        let decoded = decode(SerializeType::RocketMq, header, fields_max, &mut scratch);
+        if let Some(found) = found {
+            assert_eq!(send_head(&decoded.unwrap(), &scratch), Some(found));
+        }
+        found
+    }
+
+    const SENT: [(&str, &[u8]); 13] = [
+        ("a", b"PG"),
+        ("b", "T\u{e9}".as_bytes()),
+        ("c", b"TBW102"),
+        ("d", b"4"),
+        ("e", b"2"),
+        ("f", b"0"),
+        ("g", b"1795222505090"),
+        ("h", b"7"),
+        ("i", "TAGS\u{1}x\u{f6}\u{2}".as_bytes()),
+        ("j", b"0"),
+        ("k", b"false"),
+        ("m", b"false"),
+        ("n", b"broker-a"),
+    ];
+
+    #[test]
+    fn a_binary_send_is_read_as_it_came() {
+        for code in [310, 320] {
+            let header = binary(code, "", &SENT);
+            let head = quick(&header, 13).unwrap();
+            assert_eq!((head.opaque, head.flag), (-9, 2));
+            assert_eq!((head.fields.topic, head.fields.flag), ("T\u{e9}", 7));
+            assert_eq!(head.fields.is_batch, code == 320);
+            assert_eq!(quick(&header, 12), None);
+        }
+        assert_eq!(quick(&binary(10, "", &SENT), 256), None);
+        assert_eq!(quick(&binary(310, "why", &SENT), 256), None);
+    }
+
+    #[test]
+    fn whatever_else_a_binary_header_is_both_readers_agree_on_it() {
+        let whole = binary(310, "", &SENT);
+        for end in 0..whole.len() {
+            assert_eq!(quick(&whole[..end], 256), None, "cut at {end}");
+        }
+        let mut read = 0;
+        for at in 0..whole.len() {
+            for value in [0, 1, 2, b'0', b'a', b'o', 0x7F, 0x80, 0xFF] {
+                let mut other = whole.clone();
+                other[at] = value;
+                read += usize::from(quick(&other, 256).is_some());
+            }
+        }
+        assert!(read > 100, "{read}");
+        for at in 0..SENT.len() {
+            for (name, value) in [
+                ("b", &b"U"[..]),
+                ("e", b""),
+                ("e", b"\xC3"),
+                ("x", b"1"),
+                ("aa", b"1"),
+            ] {
+                let mut fields = SENT.to_vec();
+                fields[at] = (name, value);
+                quick(&binary(310, "", &fields), 256);
+                fields.remove(at);
+                quick(&binary(310, "", &fields), 256);
+            }
+        }
     }
 
     #[test]

@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use rmqlog::record::Message;
+use rmqlog::record::{scan_properties, Message};
 use rmqlog::Engine;
-use rmqwire::frame::SerializeType;
+use rmqwire::frame::{Frame, SerializeType};
 use rmqwire::header::Header;
 
 use crate::connections::Connections;
-use crate::fields::{send_fields, SendFields};
+use crate::fields::{binary_send_head, send_head, SendHead};
 use crate::gate::{Acknowledged, Gate, Held};
 use crate::properties::{ordinary, Ordinary};
 use crate::pull::{Pulled, Puller, Pulls};
@@ -31,7 +31,9 @@ pub struct Arrived<'t> {
 
 /// A request that may take the lane.
 pub struct Request<'t> {
-    fields: SendFields<'t>,
+    form: SerializeType,
+    head: SendHead<'t>,
+    body: &'t [u8],
     properties: Ordinary<'t>,
     number: u32,
     topic: Topic,
@@ -145,15 +147,27 @@ impl Lane {
     /// The request, if it may take the lane. Changes nothing.
     #[must_use]
     pub fn judge<'t>(&self, arrived: &Arrived<'t>, now_ms: i64) -> Option<Request<'t>> {
+        self.rendered.as_ref()?;
+        let head = send_head(arrived.header, arrived.scratch)?;
+        self.judge_head(arrived.form, head, arrived.body, now_ms)
+    }
+
+    fn judge_head<'t>(
+        &self,
+        form: SerializeType,
+        head: SendHead<'t>,
+        body: &'t [u8],
+        now_ms: i64,
+    ) -> Option<Request<'t>> {
         let terms = &self.rendered.as_ref()?.terms;
-        if arrived.header.flag & FLAG_RESPONSE != 0 || now_ms < terms.accept_from_ms {
+        if head.flag & FLAG_RESPONSE != 0 || now_ms < terms.accept_from_ms {
             return None;
         }
-        let fields = send_fields(arrived.header, arrived.scratch)?;
+        let fields = &head.fields;
         let (number, topic) = self.topics.find(fields.topic)?;
         let is_legal = (0..topic.queue_count).contains(&fields.queue_id)
             && fields.sys_flag & terms.refused_sys_flags == 0
-            && (1..=terms.body_size_max).contains(&arrived.body.len());
+            && (1..=terms.body_size_max).contains(&body.len());
         if !is_legal || (fields.is_batch && !topic.may_batch) {
             return None;
         }
@@ -162,11 +176,32 @@ impl Lane {
             return None; // it gets one, which is not done here
         }
         Some(Request {
-            fields,
+            form,
+            head,
+            body,
             properties,
             number,
             topic,
         })
+    }
+
+    /// Stores what a binary frame sends, as [`Lane::judge`] and [`Lane::take`] would, without decoding more
+    /// of it than a send needs. None: nothing happened, and the frame is to be decoded.
+    pub fn send(
+        &mut self,
+        engine: &Engine,
+        connection: u32,
+        frame: &Frame<'_>,
+        ext_fields_max: usize,
+        now_ms: i64,
+    ) -> Option<u64> {
+        if frame.serialize_type != SerializeType::RocketMq {
+            return None;
+        }
+        self.rendered.as_ref()?;
+        let head = binary_send_head(frame.header, ext_fields_max)?;
+        let request = self.judge_head(frame.serialize_type, head, frame.body, now_ms)?;
+        self.take(engine, connection, &request, now_ms)
     }
 
     /// Stores the message or messages and holds the reply; answers the size of their records. None:
@@ -175,16 +210,16 @@ impl Lane {
         &mut self,
         engine: &Engine,
         connection: u32,
-        arrived: &Arrived<'_>,
         request: &Request<'_>,
         now_ms: i64,
     ) -> Option<u64> {
         let rendered = self.rendered.as_ref()?;
-        let fields = &request.fields;
+        let (form, head, body) = (request.form, &request.head, request.body);
+        let fields = &head.fields;
         let mut message = Message {
             topic: fields.topic.as_bytes(),
             queue_id: fields.queue_id,
-            body: arrived.body,
+            body,
             properties: b"",
             flag: fields.flag,
             sys_flag: fields.sys_flag | request.topic.added_sys_flag,
@@ -198,7 +233,7 @@ impl Lane {
         let (place, log_offsets) = if fields.is_batch {
             message.body = b"";
             message.flag = 0;
-            let stored = engine.append_batch(fields.topic, arrived.body, &message, now_ms);
+            let stored = engine.append_batch(fields.topic, body, &message, now_ms);
             let (place, log_offsets) = stored.ok()?;
             of_batch = log_offsets;
             (place, &of_batch[..])
@@ -214,23 +249,28 @@ impl Lane {
                 return None;
             }
             message.properties = stored;
-            let place = engine.append(fields.topic, &message, now_ms).ok()?;
+            let marks = match rendered.is_suffix_unmarked {
+                true => request.properties.marks,
+                false => scan_properties(stored),
+            };
+            let stored = engine.append_marked(fields.topic, &message, &marks, now_ms);
+            let place = stored.ok()?;
             of_one = [place.log_offset];
             (place, &of_one[..])
         };
-        let is_oneway = arrived.header.flag & FLAG_ONEWAY != 0;
+        let is_oneway = head.flag & FLAG_ONEWAY != 0;
         let held = Held {
             end: place.end,
             connection,
             topic: request.number,
-            opaque: arrived.header.opaque,
-            form: arrived.form,
+            opaque: head.opaque,
+            form,
             messages: log_offsets.len() as u32,
             bytes: place.end - place.log_offset,
             reply_size: 0,
         };
         let told = Stored {
-            opaque: arrived.header.opaque,
+            opaque: head.opaque,
             queue_id: fields.queue_id,
             queue_offset: place.queue_offset,
             log_offsets,
@@ -243,7 +283,7 @@ impl Lane {
         };
         gate.hold(held, |out| {
             if !is_oneway {
-                write_stored(arrived.form, rendered, &told, out);
+                write_stored(form, rendered, &told, out);
             }
         });
         self.topics.hold(request.number);

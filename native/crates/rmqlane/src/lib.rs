@@ -14,6 +14,7 @@ pub mod gate;
 pub mod lane;
 pub mod properties;
 pub mod pull;
+pub mod pulled;
 pub mod reply;
 pub mod terms;
 

@@ -1,8 +1,10 @@
 //! What Python allows: the terms for all sends, and the topics that may be sent to.
 
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use rmqlog::record::{scan_properties, Marks};
 use rmqwire::encode::{write_sized, write_string};
 
 /// What holds for every send of the lane, as settings are now.
@@ -31,6 +33,8 @@ pub struct Rendered {
     pub json_marks: Vec<u8>,
     /// Sized names and values of the marks.
     pub binary_marks: Vec<u8>,
+    /// Whether the suffix has nothing that a message's queue unit or keys are made of.
+    pub is_suffix_unmarked: bool,
 }
 
 impl Rendered {
@@ -50,8 +54,10 @@ impl Rendered {
             binary_marks.extend_from_slice(name.as_bytes());
             write_sized(&mut binary_marks, value)?;
         }
+        let is_suffix_unmarked = scan_properties(terms.suffix.as_bytes()) == Marks::default();
         Some(Rendered {
             terms,
+            is_suffix_unmarked,
             json_marks,
             binary_marks,
         })
@@ -93,6 +99,8 @@ pub struct Topics {
     free: Vec<u32>,
     /// Slots with puts that nobody has taken yet.
     counted: Vec<u32>,
+    /// The slot found last: the next send is often to the same topic.
+    recent: Cell<u32>,
 }
 
 impl Topics {
@@ -139,10 +147,15 @@ impl Topics {
 
     #[must_use]
     pub fn find(&self, name: &str) -> Option<(u32, Topic)> {
-        let number = *self.numbers.get(name)?;
-        self.slots[number as usize]
-            .topic
-            .map(|topic| (number, topic))
+        let recent = self.recent.get();
+        let is_it = |slot: &&Slot| *slot.name == *name && slot.topic.is_some();
+        let number = match self.slots.get(recent as usize).filter(is_it) {
+            Some(_) => recent,
+            None => *self.numbers.get(name)?,
+        };
+        self.recent.set(number);
+        let topic = self.slots[number as usize].topic;
+        topic.map(|topic| (number, topic))
     }
 
     pub fn hold(&mut self, number: u32) {
@@ -228,9 +241,14 @@ mod tests {
         };
         topics.put("T", other);
         assert_eq!(topics.find("T"), Some((0, other)));
+        topics.put("V", TOPIC);
+        assert_eq!(topics.find("V"), Some((1, TOPIC)));
+        topics.close("V");
+        assert_eq!(topics.find("V"), None);
+        assert_eq!(topics.find("T"), Some((0, other)));
         topics.answered(0, None);
         assert_eq!(topics.take_puts(), []);
         topics.close_all();
-        assert_eq!((topics.numbers.len(), topics.free.len()), (0, 1));
+        assert_eq!((topics.numbers.len(), topics.free.len()), (0, 2));
     }
 }

@@ -81,7 +81,7 @@ impl Open {
         };
         let request = self.lane.judge(&arrived, NOW_MS).unwrap();
         let lane = &mut self.lane;
-        lane.take(engine, self.connection, &arrived, &request, NOW_MS)
+        lane.take(engine, self.connection, &request, NOW_MS)
             .is_some()
     }
 

@@ -14,7 +14,7 @@ use crate::index_format::{
     int_at, key_hash, Header, IndexEntry, Shape, ENTRY_SIZE, HEADER_SIZE, SLOT_SIZE,
 };
 use crate::record::{self, Record};
-use crate::state::index_hashes;
+use crate::state::{index_hashes, key_prefix};
 
 const CHUNK_ENTRIES: u32 = 8192;
 
@@ -212,7 +212,7 @@ impl IndexCheck {
         let mut optional = 0;
         if record::is_indexed(found.sys_flag) {
             let marks = record::scan_properties(found.properties);
-            index_hashes(found.topic, &marks, |hash| wanted.push(hash));
+            index_hashes(key_prefix(found.topic), &marks, |hash| wanted.push(hash));
             optional = usize::from(!marks.tags.is_empty()); // 4.x does not index tags
         }
         while let Some(entry) = self.peek() {

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::crc_file::record_crc;
-use crate::crc_log::{CrcLog, CrcPen};
+use crate::crc_log::{self, CrcLog, CrcWork};
 use crate::damage::Hole;
 use crate::disk::{Disk, DiskFile};
 use crate::error::{failed, failed_at, is_full, Result, StoreError};
@@ -49,8 +49,8 @@ struct Piece {
 pub struct Turn {
     bytes: Vec<u8>,
     pieces: Vec<Piece>,
-    /// Each record's log position and the checksum of all of it.
-    crcs: Vec<(u64, u32)>,
+    /// Each record with the checksum of all of it.
+    crcs: Vec<crc_log::Record>,
     /// Log position behind its last byte, once it is handed out.
     end: u64,
 }
@@ -85,7 +85,8 @@ pub struct Pen {
     /// What was a leftover is zero, and not synced yet.
     cleared: Written,
     note: Box<FailureNote>,
-    crcs: Box<CrcPen>,
+    /// Checksums of records of earlier turns, to be written with this one.
+    crcs: Option<Box<CrcWork>>,
 }
 
 pub struct CommitLog {
@@ -131,7 +132,7 @@ impl CommitLog {
             leftovers: Vec::new(),
             cleared: Vec::new(),
             note: Box::new(FailureNote::new(Arc::clone(&disk), root)),
-            crcs: Box::new(CrcPen::new(Arc::clone(&disk), root, segment_size)),
+            crcs: None,
         };
         let mut log = CommitLog {
             disk,
@@ -316,7 +317,8 @@ impl CommitLog {
     /// Gives the turn away, and the pen to write it with, if it is here. They come back by
     /// [`CommitLog::wrote`] or [`CommitLog::take_back`].
     pub fn hand_out(&mut self) -> Option<(Pen, Turn)> {
-        let pen = self.pen.take()?;
+        let mut pen = self.pen.take()?;
+        pen.crcs = self.crcs.take_due().map(Box::new);
         let next = Turn {
             bytes: std::mem::take(&mut self.spare),
             ..Turn::default()
@@ -328,10 +330,10 @@ impl CommitLog {
     }
 
     /// The turn is in the files.
-    pub fn wrote(&mut self, mut pen: Pen, turn: Turn) {
-        self.crcs.wrote(pen.crcs.take_written());
+    pub fn wrote(&mut self, pen: Pen, turn: Turn) {
+        self.crcs.added(&turn.crcs);
         self.written = turn.end;
-        self.return_pen(pen, turn.bytes);
+        self.return_pen(pen, turn);
         self.order_next();
     }
 
@@ -341,11 +343,15 @@ impl CommitLog {
         self.turn.bytes.clear();
         self.turn.crcs.clear();
         self.fall_back(&turn.pieces);
-        self.return_pen(pen, turn.bytes);
+        self.return_pen(pen, turn);
     }
 
-    fn return_pen(&mut self, pen: Pen, mut bytes: Vec<u8>) {
+    fn return_pen(&mut self, mut pen: Pen, turn: Turn) {
+        if let Some(work) = pen.crcs.take() {
+            self.crcs.wrote(*work);
+        }
         self.pen = Some(pen);
+        let mut bytes = turn.bytes;
         self.handed_size = 0;
         bytes.clear();
         if bytes.capacity() <= TURN_SIZE_KEPT {
@@ -386,8 +392,8 @@ impl Pen {
         if answer.is_err() {
             // Best done at once; if the disk refuses, the next write tries again before its own.
             drop(self.clear_leftovers());
-        } else {
-            self.crcs.write(&turn.crcs);
+        } else if let Some(crcs) = &mut self.crcs {
+            crcs.write();
         }
         answer.map(|()| touched)
     }
@@ -579,12 +585,11 @@ impl CommitLog {
         &mut self.crcs
     }
 
-    /// Makes checksums for records at the log's end that have none; see [`CrcPen::adopt`].
+    /// Makes checksums for records at the log's end that have none; see [`CrcLog::adopt`].
     pub fn adopt_crcs(&mut self, files: &LogFiles, holes: &[Hole]) {
-        if let Some(pen) = &mut self.pen {
-            pen.crcs.adopt(files, self.written, holes);
-            self.crcs.wrote(pen.crcs.take_written());
-        }
+        #[cfg(test)] // else it were chance which of them touches the disk first
+        self.maker.settle();
+        self.crcs.adopt(files, self.written, holes);
     }
 
     pub fn dir(&self) -> &Path {

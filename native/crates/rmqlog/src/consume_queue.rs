@@ -15,16 +15,24 @@ use crate::error::{failed_at, Result, StoreError};
 use crate::file_cache::FileCache;
 use crate::queue_unit::{Unit, UNIT_SIZE};
 use crate::segment::file_name;
+use crate::state::key_prefix;
 
 /// Unwritten units of all queues together may use this much memory; then appends are refused.
 pub const TAILS_SIZE_MAX: usize = 256 << 20;
+/// Units that are read together for a reader that goes on: about a page.
+const AHEAD_COUNT: usize = 204;
 /// Queue ids below this find their queue by index.
 const DENSE_IDS: i32 = 1024;
+
+/// A power of two.
+const RECENT_COUNT: usize = 16;
 
 /// One queue of a topic. Offsets count units.
 pub struct Queue {
     pub topic: Arc<str>,
     pub id: i32,
+    /// Index hashes of its messages' keys begin with it.
+    pub key_prefix: i32,
     /// First unit that points into the log; see [`QueueTable::correct_min`].
     pub min: i64,
     /// The log's first position when `min` was last looked at.
@@ -95,6 +103,9 @@ pub struct QueueTable {
     units_per_file: i64,
     topics: HashMap<Arc<str>, Topic>,
     queues: Vec<Queue>,
+    /// Numbers of queues found lately, by the last bits of their ids: the next message is often for one of
+    /// them.
+    recent: [u32; RECENT_COUNT],
     dirty: Vec<u32>,
     arrivals: Vec<u32>,
     tails_size: usize,
@@ -112,6 +123,7 @@ impl QueueTable {
             units_per_file: (file_size / UNIT_SIZE as u64) as i64,
             topics: HashMap::new(),
             queues: Vec::new(),
+            recent: [0; RECENT_COUNT],
             dirty: Vec::new(),
             arrivals: Vec::new(),
             tails_size: 0,
@@ -126,7 +138,24 @@ impl QueueTable {
 
     /// The same for those who read or append. Refused as long as a rebuild may find other messages of it.
     pub fn find_whole(&self, topic: &str, id: i32) -> Result<Option<u32>> {
-        let found = self.find(topic, id);
+        self.if_whole(self.find(topic, id), topic, id)
+    }
+
+    /// The same for those who often ask for the same few queues.
+    pub fn find_recent(&mut self, topic: &str, id: i32) -> Result<Option<u32>> {
+        let place = id as usize % RECENT_COUNT;
+        let number = self.recent[place];
+        let is_it = |queue: &&Queue| queue.id == id && *queue.topic == *topic && !queue.is_dropped;
+        let known = self.queues.get(number as usize).filter(is_it);
+        let found = match known {
+            Some(_) => Some(number),
+            None => self.find(topic, id),
+        };
+        self.recent[place] = found.unwrap_or(0);
+        self.if_whole(found, topic, id)
+    }
+
+    fn if_whole(&self, found: Option<u32>, topic: &str, id: i32) -> Result<Option<u32>> {
         let is_absent = match found {
             Some(number) => self.queue(number).is_rebuilding && !mutant!("shown_before_rebuilt"),
             None => self.is_partial,
@@ -171,6 +200,7 @@ impl QueueTable {
         self.queues.push(Queue {
             topic: Arc::clone(&name),
             id,
+            key_prefix: key_prefix(topic.as_bytes()),
             min: 0,
             min_for: 0,
             cleaned_to: 0,
@@ -328,22 +358,64 @@ impl QueueTable {
                 out.extend_from_slice(queue.tail.get(start..end));
                 return Ok(());
             }
-            let base = self.file_base(at);
-            let part_end = to.min(queue.persisted).min(base + self.units_per_file);
-            let start = out.len();
-            out.resize(start + (part_end - at) as usize * UNIT_SIZE, 0);
-            let place = (at - base) as u64 * UNIT_SIZE as u64;
-            let file = self.open_file(cache, number, base)?;
-            let got = file
-                .read_at(&mut out[start..], place)
-                .map_err(|error| failed_at("read", &self.file_path(number, base), place, &error))?;
-            if got < out.len() - start {
-                return Err(StoreError::Failed(format!(
-                    "{}: read at byte {place}: the file is too short",
-                    self.file_path(number, base).display()
-                )));
-            }
+            let file_end = self.file_base(at) + self.units_per_file;
+            let part_end = to.min(queue.persisted).min(file_end);
+            self.read_file(cache, number, at, part_end, out)?;
             at = part_end;
+        }
+        Ok(())
+    }
+
+    /// The same for who will probably want those behind them next: what the files hold of them comes along.
+    pub fn read_units_ahead(
+        &self,
+        cache: &mut FileCache,
+        number: u32,
+        from: i64,
+        limit: usize,
+        out: &mut Vec<u8>,
+    ) -> Result<()> {
+        let queue = self.queue(number);
+        let to = queue.count.min(from + limit as i64);
+        let file_end = self.file_base(from) + self.units_per_file;
+        let part_end = queue.persisted.min(file_end);
+        if from >= to || to > part_end || limit > AHEAD_COUNT {
+            return self.read_units(cache, number, from, limit, out);
+        }
+        out.clear();
+        if let Some(units) = cache.units(number, from, to) {
+            out.extend_from_slice(units);
+            return Ok(());
+        }
+        let upto = part_end.min(from + AHEAD_COUNT as i64);
+        self.read_file(cache, number, from, upto, out)?;
+        cache.keep_units(number, from, out);
+        out.truncate((to - from) as usize * UNIT_SIZE);
+        Ok(())
+    }
+
+    /// Adds the units from `from` up to `to`, which one file holds.
+    fn read_file(
+        &self,
+        cache: &mut FileCache,
+        number: u32,
+        from: i64,
+        to: i64,
+        out: &mut Vec<u8>,
+    ) -> Result<()> {
+        let base = self.file_base(from);
+        let start = out.len();
+        out.resize(start + (to - from) as usize * UNIT_SIZE, 0);
+        let place = (from - base) as u64 * UNIT_SIZE as u64;
+        let file = self.open_file(cache, number, base)?;
+        let got = file
+            .read_at(&mut out[start..], place)
+            .map_err(|error| failed_at("read", &self.file_path(number, base), place, &error))?;
+        if got < out.len() - start {
+            return Err(StoreError::Failed(format!(
+                "{}: read at byte {place}: the file is too short",
+                self.file_path(number, base).display()
+            )));
         }
         Ok(())
     }

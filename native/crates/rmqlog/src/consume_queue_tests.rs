@@ -94,6 +94,12 @@ fn reads_join_files_and_memory() {
                 .flat_map(|n| unit(n).encode())
                 .collect();
             assert_eq!(out, expected);
+            for _ in 0..2 {
+                table
+                    .read_units_ahead(&mut cache, queue, from, limit, &mut out)
+                    .unwrap();
+                assert_eq!(out, expected, "{from} {limit}");
+            }
         }
     }
     persist(&mut table, &mut cache);
@@ -101,6 +107,37 @@ fn reads_join_files_and_memory() {
     let content = std::fs::read(path).unwrap();
     assert_eq!(content.len(), 100);
     assert_eq!(content[0..20], unit(10).encode());
+}
+
+#[test]
+fn units_read_ahead_need_no_file_and_end_where_the_files_end() {
+    let dir = Dir::new("queue-ahead");
+    let (mut table, mut cache) = (table(&dir), FileCache::default());
+    let queue = table.find_or_add("T", 0);
+    let mut read = |table: &QueueTable, from, limit, expected: std::ops::Range<i64>| {
+        let mut out = Vec::new();
+        table
+            .read_units_ahead(&mut cache, queue, from, limit, &mut out)
+            .unwrap();
+        let expected: Vec<u8> = expected.flat_map(|n| unit(n).encode()).collect();
+        assert_eq!(out, expected, "{from} {limit}");
+    };
+    let mut other = FileCache::default();
+    for number in 0..3 {
+        table.push(queue, number, unit(number));
+    }
+    persist(&mut table, &mut other);
+    read(&table, 0, 2, 0..2);
+    for number in 3..5 {
+        table.push(queue, number, unit(number));
+    }
+    read(&table, 2, 2, 2..4);
+    persist(&mut table, &mut other);
+    read(&table, 2, 2, 2..4);
+    let path = dir.0.join("T/0/00000000000000000000");
+    std::fs::write(&path, [0xFF; 100]).unwrap();
+    read(&table, 3, 1, 3..4);
+    read(&table, 4, 9, 4..5);
 }
 
 #[test]
@@ -173,6 +210,12 @@ fn cutting_leaves_nothing_behind_the_cut() {
             if persisted == 12 {
                 persist(&mut table, &mut cache);
             }
+            let mut out = Vec::new();
+            for from in 0..12 {
+                table
+                    .read_units_ahead(&mut cache, queue, from, 3, &mut out)
+                    .unwrap();
+            }
             table.cut(&mut cache, queue, count).unwrap();
             assert_eq!(table.queue(queue).count, count);
             for number in count..14 {
@@ -180,10 +223,17 @@ fn cutting_leaves_nothing_behind_the_cut() {
             }
             persist(&mut table, &mut cache);
             assert_eq!(table.tails_size(), 0);
-            let mut out = Vec::new();
+            let mut ahead = Vec::new();
+            for from in (0..14).step_by(2) {
+                table
+                    .read_units_ahead(&mut cache, queue, from, 2, &mut out)
+                    .unwrap();
+                ahead.extend_from_slice(&out);
+            }
             table
                 .read_units(&mut cache, queue, 0, 100, &mut out)
                 .unwrap();
+            assert_eq!(out, ahead, "{count} {persisted}");
             let expected: Vec<u8> = (0..count)
                 .map(unit)
                 .chain((count..14).map(|number| unit(number + 100)))

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use crate::check::{finding, Finding, LogWalk, Region, SegmentFile, Sink};
 use crate::crc_file::{
-    count_of, digest, dir_of, encode_head, list, read_seal, record_crc, CrcReader, Entry, Seal,
-    Sealed, BLOCK_COUNT, ENTRY_SIZE, HEAD_SIZE,
+    count_of, digest, dir_of, encode_all, encode_head, list, read_seal, record_crc, CrcReader,
+    Entry, Seal, Sealed, BLOCK_COUNT, ENTRY_SIZE, HEAD_SIZE,
 };
 use crate::crc_log::seal;
 use crate::disk::{Disk, DiskFile};
@@ -156,9 +156,7 @@ impl Rebuild {
         self.count += entries.len() as u64;
         let mut bytes = encode_head(base);
         bytes.resize(HEAD_SIZE as usize, 0);
-        for entry in &entries {
-            entry.encode(base, &mut bytes);
-        }
+        encode_all(&entries, base, &mut bytes);
         let path = self.into.join(file_name(base));
         let file = self
             .disk

@@ -77,11 +77,11 @@ impl Entry {
         crc32c::crc32c_append(seed, &bytes.to_be_bytes())
     }
 
-    pub fn encode(&self, base: u64, out: &mut Vec<u8>) {
+    fn encode(&self, seed: u32, out: &mut Vec<u8>) {
         let mut bytes = [0u8; ENTRY_SIZE];
         bytes[0..4].copy_from_slice(&self.at.to_be_bytes());
         bytes[4..8].copy_from_slice(&self.crc.to_be_bytes());
-        let check = self.check(seed_of(base));
+        let check = self.check(seed);
         bytes[8..12].copy_from_slice(&check.to_be_bytes());
         out.extend_from_slice(&bytes);
     }
@@ -102,6 +102,14 @@ impl Entry {
             entry,
             check: u32_of(&bytes[8..12]),
         }
+    }
+}
+
+/// The entries of a segment as they stand in its file.
+pub fn encode_all(entries: &[Entry], base: u64, out: &mut Vec<u8>) {
+    let seed = seed_of(base);
+    for entry in entries {
+        entry.encode(seed, out);
     }
 }
 

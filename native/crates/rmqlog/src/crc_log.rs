@@ -1,17 +1,22 @@
-//! Writing the checksums of whole records: one entry a record, in the turn that writes the record.
+//! Writing the checksums of whole records: one entry a record, many of them together.
+//!
+//! An entry is made with its record and stays in memory, where readers find it, until there are enough to be
+//! written, or the segment is full, or the persister comes by. There is one pen: whoever writes a turn takes
+//! it along when a write is due, and at other times the persister takes it.
 //!
 //! Nobody waits for these files. An entry that a kill or a power cut takes leaves its record with the checksum
 //! of its body, as Apache has it, until the next start looks the record over and makes a new one. What must
 //! not be is an entry that outlives its record: before a start lets anything be appended, entries behind the
-//! log's end are cut off, durably. The persister syncs entries before it calls their records safe, and seals
-//! the file of a segment that is full: a digest of all its entries, chained to that of the segment before.
+//! log's end are cut off, durably. The persister writes and syncs entries before it calls their records safe,
+//! and seals the file of a segment that is full: a digest of all its entries, chained to that of the segment
+//! before.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::crc_file::{
-    count_of, digest, dir_of, encode_head, list, read_seal, record_crc, CrcReader, Entry, Seal,
-    Sealed, BLOCK_COUNT, ENTRY_SIZE, HEAD_SIZE, SEAL_AT, SEAL_SIZE,
+    count_of, digest, dir_of, encode_all, encode_head, list, read_seal, record_crc, CrcReader,
+    Entry, Seal, Sealed, BLOCK_COUNT, ENTRY_SIZE, HEAD_SIZE, SEAL_AT, SEAL_SIZE,
 };
 use crate::damage::Hole;
 use crate::disk::{Disk, DiskFile};
@@ -20,10 +25,21 @@ use crate::remove::remove_if_there;
 use crate::scan::{LogFiles, Scanner};
 use crate::segment::file_name;
 
-/// Entries that may wait for room on a full disk; more are given up.
-const WAITING_MAX: usize = 1 << 16;
+/// So many entries in memory are due to be written: whole blocks of readers.
+const DUE_COUNT: usize = 12 * BLOCK_COUNT;
+/// So are those of so many bytes of the log: a start makes those anew that a kill took.
+const DUE_LOG_SIZE: u64 = 16 << 20;
+/// Entries written in one turn; more only wait after a full disk.
+const TURN_COUNT_MAX: usize = 2 * DUE_COUNT;
+/// Entries that may wait, for a full disk or a slow one; more are given up.
+const WAITING_MAX: usize = 1 << 20;
 /// Bytes of the log whose missing entries a start makes.
 const ADOPT_SIZE_MAX: u64 = 64 << 20;
+/// Entries passed one by one before the search halves.
+const NEAR_MAX: usize = 16;
+
+/// A record that has no entry in a file yet: its log position and its checksum.
+pub type Record = (u64, u32);
 
 /// The file that is written to.
 struct Current {
@@ -45,61 +61,53 @@ struct Appended {
 
 /// What came of writing.
 #[derive(Default)]
-pub struct Written {
+struct Written {
     appended: Vec<Appended>,
     created: Vec<PathBuf>,
     full: Vec<u64>,
     news: Option<String>,
 }
 
-/// Writes entries; it goes with the pen of the log.
-pub struct CrcPen {
+/// Writes entries: only its holder touches the newest files.
+struct CrcPen {
     disk: Arc<dyn Disk>,
     dir: PathBuf,
     segment_size: u64,
     current: Option<Current>,
-    /// Records whose entries a full disk has not taken yet.
-    waiting: Vec<(u64, u32)>,
     has_failed: bool,
     written: Written,
 }
 
+/// Entries to be written, and the pen to do it with. It goes back by [`CrcLog::wrote`].
+pub struct CrcWork {
+    pen: Box<CrcPen>,
+    records: Vec<Record>,
+    /// How many of them have entries in a file now.
+    done: usize,
+}
+
+impl CrcWork {
+    /// Writes the entries; the records are in the log's files. A disk that fails costs the entries, never
+    /// a message.
+    pub fn write(&mut self) {
+        self.done = self.pen.write_all(&self.records);
+    }
+}
+
 impl CrcPen {
-    pub fn new(disk: Arc<dyn Disk>, root: &Path, segment_size: u64) -> CrcPen {
+    fn new(disk: Arc<dyn Disk>, dir: PathBuf, segment_size: u64) -> CrcPen {
         CrcPen {
             disk,
-            dir: dir_of(root),
+            dir,
             segment_size,
             current: None,
-            waiting: Vec::new(),
             has_failed: false,
             written: Written::default(),
         }
     }
 
-    /// Writes entries for records that are in the log now: position and checksum of each. A disk that
-    /// fails costs the entries, never a message.
-    pub fn write(&mut self, records: &[(u64, u32)]) {
-        if self.has_failed {
-            return;
-        }
-        let mut waiting = std::mem::take(&mut self.waiting);
-        if waiting.is_empty() {
-            let done = self.write_all(records);
-            waiting.extend_from_slice(&records[done..]);
-        } else {
-            waiting.extend_from_slice(records);
-            let done = self.write_all(&waiting);
-            waiting.drain(..done);
-        }
-        if self.has_failed || waiting.len() > WAITING_MAX {
-            waiting = Vec::new();
-        }
-        self.waiting = waiting;
-    }
-
     /// Answers how many of the records have entries now.
-    fn write_all(&mut self, records: &[(u64, u32)]) -> usize {
+    fn write_all(&mut self, records: &[Record]) -> usize {
         let mut done = 0;
         while let Some(&(log_offset, _)) = records.get(done) {
             let base = log_offset - log_offset % self.segment_size;
@@ -121,16 +129,14 @@ impl CrcPen {
         done
     }
 
-    fn write_some(&mut self, base: u64, records: &[(u64, u32)]) -> std::io::Result<()> {
-        let entry = |&(log_offset, crc): &(u64, u32)| Entry {
+    fn write_some(&mut self, base: u64, records: &[Record]) -> std::io::Result<()> {
+        let entry = |&(log_offset, crc): &Record| Entry {
             at: (log_offset - base) as u32,
             crc,
         };
         let entries: Vec<Entry> = records.iter().map(entry).collect();
         let mut bytes = Vec::with_capacity(entries.len() * ENTRY_SIZE);
-        for entry in &entries {
-            entry.encode(base, &mut bytes);
-        }
+        encode_all(&entries, base, &mut bytes);
         self.take(base)?;
         let Some(current) = &mut self.current else {
             return Ok(());
@@ -181,39 +187,32 @@ impl CrcPen {
         }
         Ok(())
     }
+}
 
-    /// What was written since the last call, for [`CrcLog::wrote`].
-    pub fn take_written(&mut self) -> Written {
-        std::mem::take(&mut self.written)
-    }
-
-    /// Makes entries for records at the log's end that have none: a kill came before they were written, or
-    /// Apache wrote the records. Where much has none, it stays so.
-    pub fn adopt(&mut self, files: &LogFiles, end: u64, holes: &[Hole]) {
-        let base = (end - end % self.segment_size).max(files.min);
-        let known = last_entry(&*self.disk, &self.dir, base);
-        let from = known.map_or(base, |entry| base + u64::from(entry.at));
-        if end <= from || end - from > ADOPT_SIZE_MAX {
-            return;
-        }
-        let last = known.map(|_| from);
-        let mut records = Vec::new();
-        let mut scanner = Scanner::whole(files, from, end, holes);
-        // What cannot be read now stays without entries.
-        while let Ok(Ok(found)) = scanner.next_record() {
-            if last.is_none_or(|last| found.log_offset > last) {
-                records.push((found.log_offset, record_crc(found.bytes)));
-            }
-        }
-        self.write(&records);
-    }
+/// What the persister finds.
+pub enum Waiting {
+    Nothing,
+    Some(CrcWork),
+    /// Somebody is writing entries; the next who asks gets the pen.
+    Away,
 }
 
 /// Checksums of an open store's records, as readers and the persister see them.
 pub struct CrcLog {
+    disk: Arc<dyn Disk>,
     dir: PathBuf,
     segment_size: u64,
     reader: CrcReader,
+    /// Not here while entries are being written.
+    pen: Option<Box<CrcPen>>,
+    /// Records in the log's files whose entries are in no file yet, in log order.
+    tail: Vec<Record>,
+    /// Where in `tail` the last one looked up is.
+    cursor: usize,
+    /// The persister came for the pen, and it was not here.
+    is_wanted: bool,
+    /// No more entries are written.
+    has_failed: bool,
     touched: Vec<(PathBuf, Arc<dyn DiskFile>)>,
     created: Vec<PathBuf>,
     full: Vec<u64>,
@@ -234,10 +233,17 @@ impl CrcLog {
                 )
             })
             .collect();
+        let pen = CrcPen::new(Arc::clone(&disk), dir.clone(), segment_size);
         CrcLog {
-            reader: CrcReader::new(disk, root),
+            reader: CrcReader::new(Arc::clone(&disk), root),
+            disk,
             dir,
             segment_size,
+            pen: Some(Box::new(pen)),
+            tail: Vec::new(),
+            cursor: 0,
+            is_wanted: false,
+            has_failed: false,
             touched: Vec::new(),
             created: Vec::new(),
             full,
@@ -245,8 +251,55 @@ impl CrcLog {
         }
     }
 
-    /// Takes note of what the pen wrote.
-    pub fn wrote(&mut self, written: Written) {
+    /// Takes records that are in the log's files now.
+    pub fn added(&mut self, records: &[Record]) {
+        if self.has_failed {
+            return;
+        }
+        if self.tail.len() + records.len() > WAITING_MAX {
+            self.tail.clear();
+        }
+        self.tail.extend_from_slice(records);
+    }
+
+    /// What is to be written with the next turn, if it is time.
+    pub fn take_due(&mut self) -> Option<CrcWork> {
+        let (&(first, _), &(last, _)) = (self.tail.first()?, self.tail.last()?);
+        let is_due = self.tail.len() >= DUE_COUNT
+            || last - first >= DUE_LOG_SIZE
+            || self.base_of(first) != self.base_of(last);
+        if !is_due || self.is_wanted {
+            return None;
+        }
+        self.take(TURN_COUNT_MAX)
+    }
+
+    /// All that is in no file yet, for the persister.
+    pub fn take_all(&mut self) -> Waiting {
+        self.is_wanted = self.pen.is_none();
+        if self.is_wanted {
+            return Waiting::Away;
+        }
+        if self.tail.is_empty() || mutant!("crcs_left_in_memory") {
+            return Waiting::Nothing;
+        }
+        self.take(usize::MAX)
+            .map_or(Waiting::Nothing, Waiting::Some)
+    }
+
+    fn take(&mut self, count_max: usize) -> Option<CrcWork> {
+        let pen = self.pen.take()?;
+        let count = self.tail.len().min(count_max);
+        Some(CrcWork {
+            pen,
+            records: self.tail[..count].to_vec(),
+            done: 0,
+        })
+    }
+
+    /// Takes the pen back, and note of what it wrote. What it did not write waits on.
+    pub fn wrote(&mut self, mut work: CrcWork) {
+        let written = std::mem::take(&mut work.pen.written);
         for next in written.appended {
             self.reader
                 .appended(next.base, &next.file, &next.entries, next.count);
@@ -259,12 +312,77 @@ impl CrcLog {
         self.created.extend(written.created);
         self.full.extend(written.full);
         self.news = self.news.take().or(written.news);
+        if let Some(&(last, _)) = work.records[..work.done].last() {
+            let done = self.tail.partition_point(|&(at, _)| at <= last);
+            self.tail.drain(..done);
+        }
+        self.has_failed = work.pen.has_failed;
+        if self.has_failed {
+            self.tail = Vec::new();
+        }
+        self.pen = Some(work.pen);
+    }
+
+    /// Makes entries for records at the log's end that have none: a kill came before they were written, or
+    /// Apache wrote the records. Where much has none, it stays so.
+    pub fn adopt(&mut self, files: &LogFiles, end: u64, holes: &[Hole]) {
+        let mut base = (end - end % self.segment_size).max(files.min);
+        let mut known = last_entry(&*self.disk, &self.dir, base);
+        let before = base.checked_sub(self.segment_size);
+        if let Some(before) = before.filter(|&before| known.is_none() && before >= files.min) {
+            // A kill soon after the segment began may have taken the last entries of the one before.
+            let path = self.dir.join(file_name(before));
+            if matches!(read_seal(&*self.disk, &path), Ok(Sealed::No)) {
+                known = last_entry(&*self.disk, &self.dir, before);
+                base = known.map_or(base, |_| before);
+            }
+        }
+        let from = known.map_or(base, |entry| base + u64::from(entry.at));
+        if end <= from || end - from > ADOPT_SIZE_MAX {
+            return;
+        }
+        let last = known.map(|_| from);
+        let mut records = Vec::new();
+        let mut scanner = Scanner::whole(files, from, end, holes);
+        // What cannot be read now stays without entries.
+        while let Ok(Ok(found)) = scanner.next_record() {
+            if last.is_none_or(|last| found.log_offset > last) {
+                records.push((found.log_offset, record_crc(found.bytes)));
+            }
+        }
+        self.added(&records);
+        if let Some(mut work) = self.take(usize::MAX) {
+            work.write();
+            self.wrote(work);
+        }
+    }
+
+    fn base_of(&self, log_offset: u64) -> u64 {
+        log_offset - log_offset % self.segment_size
     }
 
     /// The checksum of the record at `log_offset`, if it is known.
     pub fn expected(&mut self, log_offset: u64) -> Option<u32> {
-        let base = log_offset - log_offset % self.segment_size;
-        self.reader.expected(base, log_offset)
+        let is_in_memory = self.tail.first().is_some_and(|&(at, _)| at <= log_offset);
+        if is_in_memory && !mutant!("crcs_in_memory_not_asked") {
+            return self.find(log_offset);
+        }
+        self.reader.expected(self.base_of(log_offset), log_offset)
+    }
+
+    fn find(&mut self, log_offset: u64) -> Option<u32> {
+        // Readers go forward, past the records of other queues.
+        let mut place = self.cursor.min(self.tail.len());
+        let near = (place + NEAR_MAX).min(self.tail.len());
+        while place < near && self.tail[place].0 < log_offset {
+            place += 1;
+        }
+        if self.tail.get(place).is_none_or(|&(at, _)| at != log_offset) {
+            let found = self.tail.binary_search_by_key(&log_offset, |&(at, _)| at);
+            place = found.ok()?;
+        }
+        self.cursor = place;
+        Some(self.tail[place].1)
     }
 
     /// Files written since the last call, to be synced.
@@ -294,6 +412,9 @@ impl CrcLog {
 
     /// Forgets a segment that is removed.
     pub fn forget(&mut self, base: u64) {
+        let behind = base + self.segment_size;
+        let gone = self.tail.partition_point(|&(at, _)| at < behind);
+        self.tail.drain(..gone);
         self.reader.forget(base);
     }
 }

@@ -9,7 +9,7 @@ use crate::marker::{DroppedTopic, KnownQueue};
 use crate::queue_unit::Unit;
 use crate::record::{self, Record};
 use crate::recover::{queue_topic, Dropped};
-use crate::state::{index_hashes, State};
+use crate::state::{index_hashes, key_prefix, State};
 
 /// Unwritten units and entries that are kept in memory meanwhile.
 pub const REBUILD_SIZE_MAX: usize = 32 << 20;
@@ -42,7 +42,7 @@ impl Rebuild {
         let marks = record::scan_properties(found.properties);
         if found.log_offset >= self.index_from && record::is_indexed(found.sys_flag) {
             let mut hashes = Vec::new();
-            index_hashes(found.topic, &marks, |hash| hashes.push(hash));
+            index_hashes(key_prefix(found.topic), &marks, |hash| hashes.push(hash));
             let (at, time) = (found.log_offset, found.store_timestamp_ms);
             state.index.put(&mut state.cache, &hashes, at, time);
         }

@@ -19,10 +19,10 @@ use crate::marker::Marker;
 use crate::open;
 use crate::persist::{persist, Persister, Progress};
 use crate::rebuilder::{self, RebuildStatus, Rebuilder};
-use crate::record::{self, Message};
+use crate::record::{self, Marks, Message};
 use crate::remove::{Removals, Remover};
 use crate::settings::Settings;
-use crate::state::State;
+use crate::state::{key_prefix, State};
 
 /// How far the log has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -216,7 +216,21 @@ impl Engine {
     }
 
     pub fn append(&self, topic: &str, message: &Message<'_>, now_ms: i64) -> Result<Appended> {
-        self.state().append(self.settings(), topic, message, now_ms)
+        let marks = record::scan_properties(message.properties);
+        self.append_marked(topic, message, &marks, now_ms)
+    }
+
+    /// The same for a message whose properties were looked at already: [`record::scan_properties`] finds
+    /// `marks` in them.
+    pub fn append_marked(
+        &self,
+        topic: &str,
+        message: &Message<'_>,
+        marks: &Marks<'_>,
+        now_ms: i64,
+    ) -> Result<Appended> {
+        self.state()
+            .append(self.settings(), topic, message, marks, now_ms)
     }
 
     /// All items of a request batch or none; the place of the first with the end of the last, and
@@ -359,8 +373,8 @@ impl Engine {
     ) -> Result<(Vec<Vec<u8>>, i64, u64)> {
         let mut state = self.current()?;
         let state = &mut *state;
-        let hash = record::java_hash(record::java_hash(0, topic.as_bytes()), b"#");
-        let hash = crate::index_format::key_hash(record::java_hash(hash, key.as_bytes()));
+        let prefix = key_prefix(topic.as_bytes());
+        let hash = crate::index_format::key_hash(record::java_hash(prefix, key.as_bytes()));
         let found = state
             .index
             .find(&mut state.cache, hash, count_max, begin_ms, end_ms)?;

@@ -115,6 +115,8 @@ pub const STEPS: &[&str] = &[
     "stop.abort.remove",
     "stop.checkpoint.sync",
     "stop.checkpoint.write",
+    "stop.crc.create",
+    "stop.crc.create_dir",
     "stop.crc.sync",
     "stop.crc.sync_dir",
     "stop.crc.write",

@@ -1,9 +1,11 @@
-//! Open descriptors of the many files of a store: a bounded number, the least recently used goes.
+//! Open descriptors of the many files of a store, and the queue units that readers want next: a bounded
+//! number of both, the least recently used goes.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::disk::DiskFile;
+use crate::queue_unit::UNIT_SIZE;
 
 /// Files kept open at once besides the log's newest segment.
 pub const OPEN_FILES_MAX: usize = 256;
@@ -16,10 +18,28 @@ pub enum FileKey {
     Index(u64),
 }
 
+/// Stretches of units kept: as many readers go on without a call for each read.
+pub const STRETCHES_MAX: usize = 64;
+
+/// Units of one queue as its files hold them; those never change there.
+struct Stretch {
+    queue: u32,
+    from: i64,
+    bytes: Vec<u8>,
+    used: u64,
+}
+
+impl Stretch {
+    fn end(&self) -> i64 {
+        self.from + (self.bytes.len() / UNIT_SIZE) as i64
+    }
+}
+
 /// A least-recently-used map of open files. Dropping an entry closes the file once its last user has.
 #[derive(Default)]
 pub struct FileCache {
     files: HashMap<FileKey, (Arc<dyn DiskFile>, u64)>,
+    stretches: Vec<Stretch>,
     uses: u64,
 }
 
@@ -57,8 +77,48 @@ impl FileCache {
             .retain(|key, _| !matches!(key, FileKey::Index(_)));
     }
 
-    /// Forgets the files of one queue, before they are removed.
+    /// The encoded units from `from` up to `to`, if all of them are at hand.
+    pub fn units(&mut self, queue: u32, from: i64, to: i64) -> Option<&[u8]> {
+        self.uses += 1;
+        let has_them =
+            |next: &&mut Stretch| next.queue == queue && next.from <= from && to <= next.end();
+        let found = self.stretches.iter_mut().find(has_them)?;
+        found.used = self.uses;
+        let place = |offset: i64| (offset - found.from) as usize * UNIT_SIZE;
+        found.bytes.get(place(from)..place(to))
+    }
+
+    /// Keeps units of a queue from `from` on, which its files hold. They take the place of those that their
+    /// reader had before.
+    pub fn keep_units(&mut self, queue: u32, from: i64, bytes: &[u8]) {
+        self.uses += 1;
+        let was_before =
+            |next: &Stretch| next.queue == queue && (next.from..=next.end()).contains(&from);
+        let place = self.stretches.iter().position(was_before).or_else(|| {
+            let numbered = self.stretches.iter().enumerate();
+            let oldest = numbered.min_by_key(|(_, next)| next.used);
+            oldest
+                .map(|(place, _)| place)
+                .filter(|_| self.stretches.len() >= STRETCHES_MAX)
+        });
+        let place = place.unwrap_or_else(|| {
+            self.stretches.push(Stretch {
+                queue,
+                from,
+                bytes: Vec::new(),
+                used: 0,
+            });
+            self.stretches.len() - 1
+        });
+        let kept = &mut self.stretches[place];
+        (kept.queue, kept.from, kept.used) = (queue, from, self.uses);
+        kept.bytes.clear();
+        kept.bytes.extend_from_slice(bytes);
+    }
+
+    /// Forgets the files of one queue, before they are removed or cut, and what was read of them.
     pub fn forget_queue(&mut self, queue: u32) {
+        self.stretches.retain(|next| next.queue != queue);
         self.files
             .retain(|key, _| !matches!(key, FileKey::Queue(number, _) if *number == queue));
     }
@@ -85,5 +145,46 @@ mod tests {
         cache.forget_queue(1);
         assert!(cache.get(FileKey::Queue(1, 0)).is_none());
         RealDisk.remove_file(&path).unwrap();
+    }
+
+    /// So many units, each filled with the low byte of its offset.
+    fn units(from: i64, count: usize) -> Vec<u8> {
+        let number = |offset: usize| [(from as usize + offset) as u8; UNIT_SIZE];
+        (0..count).flat_map(number).collect()
+    }
+
+    #[test]
+    fn units_at_hand_are_those_that_were_kept() {
+        let mut cache = FileCache::default();
+        assert!(cache.units(1, 10, 12).is_none());
+        cache.keep_units(1, 10, &units(10, 5));
+        assert_eq!(cache.units(1, 10, 15).unwrap(), units(10, 5));
+        assert_eq!(cache.units(1, 12, 14).unwrap(), units(12, 2));
+        for (queue, from, to) in [(1, 9, 11), (1, 14, 16), (1, 15, 16), (2, 10, 12)] {
+            assert!(
+                cache.units(queue, from, to).is_none(),
+                "{queue} {from} {to}"
+            );
+        }
+        cache.keep_units(1, 14, &units(14, 5));
+        assert_eq!(cache.units(1, 14, 19).unwrap(), units(14, 5));
+        assert!(cache.units(1, 10, 12).is_none(), "the reader went on");
+        cache.keep_units(2, 14, &units(0, 5));
+        cache.forget_queue(1);
+        assert!(cache.units(1, 14, 19).is_none());
+        assert_eq!(cache.units(2, 14, 19).unwrap(), units(0, 5));
+    }
+
+    #[test]
+    fn the_least_recently_used_units_go_first() {
+        let mut cache = FileCache::default();
+        for queue in 0..STRETCHES_MAX as u32 {
+            cache.keep_units(queue, 0, &units(0, 3));
+        }
+        assert!(cache.units(0, 0, 3).is_some());
+        cache.keep_units(1000, 0, &units(7, 3));
+        assert_eq!(cache.units(1000, 0, 3).unwrap(), units(7, 3));
+        assert!(cache.units(0, 0, 3).is_some());
+        assert!(cache.units(1, 0, 3).is_none());
     }
 }

@@ -61,6 +61,7 @@ pub mod rebuild;
 mod rebuild_note;
 pub mod rebuilder;
 pub mod record;
+mod record_crcs;
 mod recover;
 mod remembered;
 pub mod remove;

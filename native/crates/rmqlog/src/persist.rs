@@ -14,7 +14,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crate::checkpoint::Checkpoint;
-use crate::crc_log::seal;
+use crate::crc_log::{seal, Waiting};
 use crate::disk::{Disk, DiskFile};
 use crate::engine::Shared;
 use crate::error::{failed, failed_at, Result, StoreError};
@@ -107,6 +107,8 @@ struct Candidate {
     index_timestamp_ms: i64,
     /// See `Checkpoint::lowered_to`.
     index_incomplete_from: Option<(i64, u64)>,
+    /// Whether the checksums of its records are written, as far as they ever will be.
+    is_guarded: bool,
 }
 
 impl Progress {
@@ -249,7 +251,7 @@ fn persist_round(shared: &Shared, progress: &mut Progress, is_closing: bool) -> 
         let synced = progress.marker.synced;
         let is_behind =
             synced.log_to != candidate.point.log_to || synced.index_to != candidate.point.index_to;
-        if is_closing || (is_due && is_behind) {
+        if is_closing || (is_due && is_behind && candidate.is_guarded) {
             progress.candidate = Some(candidate);
         }
     } else if is_closing {
@@ -317,6 +319,7 @@ fn write_out(
             timestamp_ms,
             index_timestamp_ms: 0,
             index_incomplete_from: None,
+            is_guarded: false,
         };
         let dirty = state.queues.take_dirty();
         let written = progress.marker.written;
@@ -332,6 +335,7 @@ fn write_out(
         }
         (candidate, dirty)
     };
+    candidate.is_guarded = write_crcs(shared);
     seal_full(shared, progress);
     let written = write_queues(shared, progress, &dirty);
     if written.is_err() {
@@ -357,6 +361,21 @@ fn write_out(
         candidate.index_incomplete_from = state.index.unsealed_begin();
     }
     Ok(Some(candidate))
+}
+
+/// Writes the checksums that are still in memory. False: somebody else is writing some, and the next round
+/// gets the pen; until then no record is called safe that was not before.
+pub(crate) fn write_crcs(shared: &Shared) -> bool {
+    let waiting = shared.state().log.crcs().take_all();
+    match waiting {
+        Waiting::Nothing => true,
+        Waiting::Some(mut work) => {
+            work.write();
+            shared.state().log.crcs().wrote(work);
+            true
+        }
+        Waiting::Away => mutant!("crcs_not_waited_for"),
+    }
 }
 
 /// Seals the checksums of segments that became full, and has what was written of them synced with the rest.

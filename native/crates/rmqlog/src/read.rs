@@ -14,6 +14,7 @@ use crate::error::Result;
 use crate::file_cache::FileCache;
 use crate::queue_unit::{Unit, UNIT_SIZE};
 use crate::record::{self, Found};
+use crate::record_crcs::{record_crcs, GROUP_COUNT};
 use crate::scan::why_differs;
 use crate::state::State;
 
@@ -231,9 +232,10 @@ impl State {
             return Ok(plan);
         }
         let scan_max = (SCAN_SIZE_MAX / UNIT_SIZE).max(count_max);
-        // Without a filter the records wanted are the next ones: no need to look further at once.
+        // Without a filter the records wanted are the next ones: no need to look further at once than at
+        // the one behind them, which says that the read is full.
         let step = if matches!(wanted, Wanted::All) {
-            count_max.max(1)
+            count_max.max(1) + 1
         } else {
             scan_max
         };
@@ -249,7 +251,7 @@ impl State {
         } = self;
         while scanned < scan_max {
             let limit = step.min(scan_max - scanned);
-            queues.read_units(
+            queues.read_units_ahead(
                 cache,
                 number,
                 queue_offset + scanned as i64,
@@ -425,42 +427,56 @@ impl State {
         } = self;
         copy_records(log, cache, &plan.records, out)?;
         let mut damaged = Vec::new();
-        let mut at = 0;
-        for (number, planned) in plan.records.iter().enumerate() {
-            let bytes = &out[at..at + planned.size as usize];
-            at += planned.size as usize;
-            let found = problem(log, plan, planned, bytes);
-            let Some(reason) = found.filter(|_| !mutant!("bad_record_handed_out")) else {
-                continue;
+        let mut rest = &*out;
+        for (group, records) in plan.records.chunks(GROUP_COUNT).enumerate() {
+            let mut parts = [&[][..]; GROUP_COUNT];
+            let mut expected = [None; GROUP_COUNT];
+            for (place, planned) in records.iter().enumerate() {
+                (parts[place], rest) = rest.split_at(planned.size as usize);
+                expected[place] = log.crcs().expected(planned.log_offset);
+            }
+            let crcs = if expected.iter().all(Option::is_none) {
+                [0; GROUP_COUNT]
+            } else if records.len() == GROUP_COUNT {
+                record_crcs(parts)
+            } else {
+                parts.map(record_crc)
             };
-            damaged.push(number);
-            damage.found(planned.log_offset, || {
-                format!(
-                    "{}: byte {}: {reason}: message {} of {}/{} is damaged and passed over",
-                    log.path_of(planned.log_offset).display(),
-                    planned.log_offset - log.base_of(planned.log_offset),
-                    planned.queue_offset,
-                    plan.topic.as_deref().unwrap_or_default(),
-                    plan.queue_id,
-                )
-            });
+            for (place, planned) in records.iter().enumerate() {
+                let crcs = expected[place].map(|expected| (expected, crcs[place]));
+                let found = problem(log, plan, planned, parts[place], crcs);
+                let Some(reason) = found.filter(|_| !mutant!("bad_record_handed_out")) else {
+                    continue;
+                };
+                damaged.push(group * GROUP_COUNT + place);
+                damage.found(planned.log_offset, || {
+                    format!(
+                        "{}: byte {}: {reason}: message {} of {}/{} is damaged and passed over",
+                        log.path_of(planned.log_offset).display(),
+                        planned.log_offset - log.base_of(planned.log_offset),
+                        planned.queue_offset,
+                        plan.topic.as_deref().unwrap_or_default(),
+                        plan.queue_id,
+                    )
+                });
+            }
         }
         Ok(damaged)
     }
 }
 
-/// Why what was read is not the record its queue speaks of, if so.
+/// Why what was read is not the record its queue speaks of, if so. `crcs`: the whole record's checksum as it
+/// should be and as it is; then the body's need not be looked at.
 fn problem(
-    log: &mut CommitLog,
+    log: &CommitLog,
     plan: &ReadPlan,
     planned: &Planned,
     bytes: &[u8],
+    crcs: Option<(u32, u32)>,
 ) -> Option<&'static str> {
     let log_offset = planned.log_offset;
     let room = log.base_of(log_offset) + log.segment_size() - log_offset;
-    // Where the whole record's checksum is known, the body's need not be looked at.
-    let crc = log.crcs().expected(log_offset);
-    let found = match record::parse(bytes, log_offset, room, crc.is_none()) {
+    let found = match record::parse(bytes, log_offset, room, crcs.is_none()) {
         Found::Record(found) => found,
         Found::Bad(reason) => return Some(reason),
         Found::Blank | Found::Partial(_) => return Some("no such record"),
@@ -469,7 +485,7 @@ fn problem(
     if found.size != bytes.len() {
         return Some("total size differs from its queue's");
     }
-    if crc.is_some_and(|crc| crc != record_crc(bytes)) && !mutant!("crc_not_compared") {
+    if crcs.is_some_and(|(expected, crc)| expected != crc) && !mutant!("crc_not_compared") {
         return Some(why_differs(bytes, log_offset, room));
     }
     // Apache's light queues point to records of another topic.

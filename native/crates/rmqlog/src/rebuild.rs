@@ -21,7 +21,7 @@ use crate::record::{self, Record};
 use crate::recover::Dropped;
 use crate::segment::file_name;
 use crate::settings::Settings;
-use crate::state::index_hashes;
+use crate::state::{index_hashes, key_prefix};
 
 /// Bytes of one queue that wait to be written.
 const TAIL_SIZE_MAX: usize = 64 << 10;
@@ -240,7 +240,7 @@ impl NewIndex {
         }
         let marks = record::scan_properties(found.properties);
         let mut hashes = Vec::new();
-        index_hashes(found.topic, &marks, |hash| hashes.push(hash));
+        index_hashes(key_prefix(found.topic), &marks, |hash| hashes.push(hash));
         for hash in hashes {
             if self.header.entry_count == self.shape.entry_count {
                 self.end(disk)?;

@@ -221,12 +221,18 @@ impl State {
         self.log.min() + self.log.segment_size() <= needed
     }
 
-    fn check_message(&self, settings: &Settings, topic: &str, message: &Message<'_>) -> Result<()> {
+    /// Whether the message may be appended; the number of its queue, if there is one yet.
+    fn check_message(
+        &mut self,
+        settings: &Settings,
+        topic: &str,
+        message: &Message<'_>,
+    ) -> Result<Option<u32>> {
         self.check_open()?;
         if let Some(failure) = &self.failure {
             return Err(StoreError::Failed(failure.clone()));
         }
-        let illegal = |what: String| Err(StoreError::Illegal(what));
+        let illegal = |what: String| Err::<Option<u32>, _>(StoreError::Illegal(what));
         if message.body.len() > settings.message_size_max {
             return illegal(format!(
                 "body of {} bytes, at most {}",
@@ -267,12 +273,13 @@ impl State {
                 "{TAILS_SIZE_MAX} bytes of queue units and index entries could not be written yet"
             )));
         }
-        if self.queues.find_whole(topic, message.queue_id)?.is_some() {
-            return Ok(()); // a topic with this queue was looked at before
+        let found = self.queues.find_recent(topic, message.queue_id)?;
+        if found.is_some() {
+            return Ok(found); // a topic with this queue was looked at before
         }
         match topic_problem(topic) {
             Some(problem) => illegal(problem),
-            None => Ok(()),
+            None => Ok(None),
         }
     }
 
@@ -281,19 +288,20 @@ impl State {
         settings: &Settings,
         topic: &str,
         message: &Message<'_>,
+        marks: &Marks<'_>,
         now_ms: i64,
     ) -> Result<Appended> {
-        self.check_message(settings, topic, message)?;
+        let known = self.check_message(settings, topic, message)?;
         let size = record::encoded_size(message, &settings.store_host);
         self.check_limit(size)?;
         let log_offset = self.log.place(size)?;
-        let number = self.queues.find_or_add(topic, message.queue_id);
+        let number = known.unwrap_or_else(|| self.queues.find_or_add(topic, message.queue_id));
         let time = if mutant!("store_time_goes_back") {
             now_ms
         } else {
             now_ms.max(self.last_store_timestamp_ms)
         };
-        let queue_offset = self.add(settings, number, message, log_offset, size, time);
+        let queue_offset = self.add(settings, number, message, marks, log_offset, size, time);
         let end = self.log.appended();
         Ok(Appended {
             queue_offset,
@@ -311,7 +319,7 @@ impl State {
         message: &Message<'_>,
         now_ms: i64,
     ) -> Result<(Appended, Vec<u64>)> {
-        self.check_message(settings, topic, message)?;
+        let known = self.check_message(settings, topic, message)?;
         if batch.len() > settings.message_size_max {
             return Err(StoreError::Illegal(format!(
                 "batch of {} bytes, at most {}",
@@ -336,7 +344,7 @@ impl State {
         let size = items.iter().map(whole).sum();
         self.check_limit(size)?;
         let first = self.log.place(size)?;
-        let number = self.queues.find_or_add(topic, message.queue_id);
+        let number = known.unwrap_or_else(|| self.queues.find_or_add(topic, message.queue_id));
         let time = now_ms.max(self.last_store_timestamp_ms);
         let queue_offset = self.queues.queue(number).next;
         let mut log_offsets = Vec::with_capacity(items.len());
@@ -349,7 +357,9 @@ impl State {
                 ..*message
             };
             let log_offset = self.log.appended();
-            self.add(settings, number, &message, log_offset, whole(item), time);
+            let marks = record::scan_properties(properties);
+            let size = whole(item);
+            self.add(settings, number, &message, &marks, log_offset, size, time);
             log_offsets.push(log_offset);
         }
         let end = self.log.appended();
@@ -363,11 +373,13 @@ impl State {
     }
 
     /// Puts one record into the turn; its room is taken. Answers its queue offset.
+    #[expect(clippy::too_many_arguments)]
     fn add(
         &mut self,
         settings: &Settings,
         number: u32,
         message: &Message<'_>,
+        marks: &Marks<'_>,
         log_offset: u64,
         size: usize,
         store_timestamp_ms: i64,
@@ -376,6 +388,10 @@ impl State {
         let queue = self.queues.queue_mut(number);
         let queue_offset = if enters_queue { queue.next } else { 0 };
         queue.next += i64::from(enters_queue);
+        let prefix = match queue.topic.as_bytes() == message.topic {
+            true => queue.key_prefix,
+            false => key_prefix(message.topic),
+        };
         let store_host = &settings.store_host;
         let place = Place {
             queue_offset,
@@ -385,12 +401,9 @@ impl State {
         };
         record::encode(message, &place, self.log.turn());
         self.log.added(size);
-        let marks = record::scan_properties(message.properties);
         let before = self.pending_keys.len();
         if settings.index_enabled && record::is_indexed(message.sys_flag) {
-            index_hashes(message.topic, &marks, |hash| {
-                self.pending_keys.push_back(hash)
-            });
+            index_hashes(prefix, marks, |hash| self.pending_keys.push_back(hash));
         }
         self.pending.push_back(Pending {
             queue: number,
@@ -401,7 +414,7 @@ impl State {
             log_offset,
             tag: record::tag_field(
                 message.topic,
-                &marks,
+                marks,
                 store_timestamp_ms,
                 &settings.delay_levels_ms,
             ),
@@ -594,13 +607,14 @@ impl State {
     }
 }
 
-/// The index hashes of a message, in Apache's order: UNIQ_KEY, each word of KEYS, TAGS.
-pub fn index_hashes(topic: &[u8], marks: &Marks<'_>, mut put: impl FnMut(i32)) {
-    let has_any = !marks.unique_key.is_empty() || !marks.keys.is_empty() || !marks.tags.is_empty();
-    if !has_any {
-        return;
-    }
-    let prefix = record::java_hash(record::java_hash(0, topic), b"#");
+/// The hash that those of a topic's keys begin with.
+pub fn key_prefix(topic: &[u8]) -> i32 {
+    record::java_hash(record::java_hash(0, topic), b"#")
+}
+
+/// The index hashes of a message, in Apache's order: UNIQ_KEY, each word of KEYS, TAGS. `prefix`: that of its
+/// topic.
+pub fn index_hashes(prefix: i32, marks: &Marks<'_>, mut put: impl FnMut(i32)) {
     if !marks.unique_key.is_empty() {
         put(key_hash(record::java_hash(prefix, marks.unique_key)));
     }

@@ -15,7 +15,7 @@ use common::*;
 use rmqlog::check_store::StoreCheck;
 use rmqlog::disk::RealDisk;
 use rmqlog::read::Boundary;
-use rmqlog::{Engine, StoreError};
+use rmqlog::{Engine, Settings, StoreError};
 
 type Change<'a> = (&'a str, &'a dyn Fn(&mut Vec<u8>));
 type Key = (String, i32, i64);
@@ -109,17 +109,86 @@ fn a_flipped_bit_anywhere_in_a_record_is_noticed_and_counted() {
     }
 }
 
+/// Bytes of all files of checksums together, without their heads.
+fn entries_size(dir: &Dir) -> u64 {
+    let files = fs::read_dir(dir.path("pyromq/crc"));
+    let sizes = files.into_iter().flatten().map(|file| {
+        let size = file.unwrap().metadata().unwrap().len();
+        size.saturating_sub(4096)
+    });
+    sizes.sum()
+}
+
 #[test]
-fn what_was_written_in_the_last_turn_before_a_kill_is_guarded() {
+fn a_flipped_bit_is_noticed_before_the_checksum_is_in_its_file() {
     let dir = Dir::new();
     let engine = open(&dir);
-    let stored = store(&engine, 10);
+    let stored = store(&engine, 40);
+    let begins = |each: &&Stored| each.log.start < SEGMENT;
+    let in_first = stored.iter().filter(begins).count();
+    // Those of the segment that is full are in its file.
+    assert!((10..36).contains(&in_first));
+    assert_eq!(entries_size(&dir), 12 * (in_first as u64 + 1));
+    for victim in [39, in_first, in_first + 2, in_first - 1] {
+        let before = served(&engine);
+        change(&dir, stored[victim].log.end - 2, |bytes| bytes[0] ^= 1);
+        let now = served(&engine);
+        assert_eq!(now.len(), before.len() - 1, "{victim}");
+        assert!(now.iter().all(|(key, record)| before[key] == *record));
+    }
+    assert_eq!(engine.damage().0, 4);
     kill(engine);
-    let last = &stored[9];
-    // In the last property's value; then there would be a good record behind it.
-    change(&dir, last.log.end - 2, |bytes| bytes[0] ^= 1);
+}
+
+#[test]
+fn what_a_kill_takes_of_the_checksums_the_next_start_makes_anew() {
+    let dir = Dir::new();
     let engine = open(&dir);
-    assert!(served(&engine) == without(&stored, 9));
+    let stored = store(&engine, 30);
+    assert!(stored[29].log.start > SEGMENT && stored[29].log.end < 2 * SEGMENT);
+    kill(engine);
+    // As if it had come before the last entries of either segment were written.
+    change_crcs(&dir, 0, |bytes| bytes.truncate(4096 + 12));
+    drop(fs::remove_file(crc_path(&dir, SEGMENT)));
+    kill(open(&dir));
+    for victim in 0..30 {
+        let copy = dir.copy();
+        change(&copy, stored[victim].log.end - 2, |bytes| bytes[0] ^= 1);
+        assert!(served(&open(&copy)) == without(&stored, victim), "{victim}");
+    }
+}
+
+#[test]
+fn checksums_are_written_many_at_a_time_and_when_a_segment_is_full() {
+    let big = |dir: &Dir| Settings {
+        segment_size: 8 << 20,
+        ..settings(dir)
+    };
+    let dir = Dir::new();
+    let engine = try_open(big(&dir)).unwrap();
+    let turn = |count: usize| {
+        for _ in 0..count {
+            append(&engine, "Topic", 0, b"x");
+        }
+        engine.write().unwrap();
+    };
+    turn(4079);
+    turn(1);
+    assert_eq!(entries_size(&dir), 0);
+    turn(1); // now 4,080 are in the log
+    assert_eq!(entries_size(&dir), 4080 * 12);
+    turn(10);
+    assert_eq!(entries_size(&dir), 4080 * 12);
+    engine.close().unwrap();
+    assert_eq!(entries_size(&dir), 4091 * 12);
+
+    let dir = Dir::new();
+    let engine = open(&dir);
+    let stored = store(&engine, 30);
+    let turns = stored.iter().map(|each| each.log.start / SEGMENT);
+    let full = turns.filter(|&number| number < stored[28].log.start / SEGMENT);
+    assert!(entries_size(&dir) >= 12 * full.count() as u64);
+    assert!(entries_size(&dir) > 0);
     kill(engine);
 }
 
@@ -228,9 +297,9 @@ fn checksums_do_not_outlive_records_that_were_cut_off() {
     let stored = store(&engine, 20);
     let before = dir.copy();
     store(&engine, 40);
-    kill(engine);
+    engine.close().unwrap();
     let copy = before.copy();
-    fs::remove_dir_all(copy.path("pyromq/crc")).unwrap();
+    drop(fs::remove_dir_all(copy.path("pyromq/crc")));
     copy_tree(&dir.path("pyromq/crc"), &copy.path("pyromq/crc"));
     let engine = open(&copy);
     assert!(served(&engine) == all_of(&stored));

@@ -14,7 +14,8 @@ during a call of the native lane nothing can change.
 One-way sends and what waits for the commit are let go by the broker's turn, like the verbs
 (`ExpressReplies`); the bytes of a connection's replies join those of its verbs and leave with them
 in one write. Where there are none of these, and nothing waits for the socket to take it, the native
-lane writes them to the socket by itself.
+lane writes them to the socket by itself. What a pull found waits for nothing: its answer leaves in
+the call that dealt with it.
 """
 
 from __future__ import annotations
@@ -90,8 +91,8 @@ class LanePeer(Protocol):
         """Sends are under way on the lane; their records have so many bytes in all."""
         ...
 
-    def answer(self, count: int, data: bytes) -> None:
-        """So many requests were answered at once; `data` are the frames."""
+    def answered(self, data: bytes | None) -> None:
+        """Requests were answered at once; `data`: what is still to be written of the answers."""
         ...
 
     def put_off(self, commands: list[Command]) -> None:
@@ -136,9 +137,9 @@ class LaneConnection:
             if taken:
                 peer.took(under_way)
                 lane.request_end()
-            if answers is not None:
-                peer.answer(len(pulled), answers)
-                lane.note_pulled(peer.caller, pulled)
+            if pulled is not None:
+                peer.answered(answers)
+                lane.note_pulled(peer.caller, cast("Sequence[_Pulled]", pulled))
             if found is not None:
                 commands = cast("list[Command]", found)
                 peer.serve(commands)
@@ -207,6 +208,8 @@ class ExpressLane:
         """(topic, group, filter text) of those in the native table."""
         self._pairs: list[tuple[str, str]] = []
         """(topic, group) by the number that the native table has."""
+        self._pair_numbers: dict[tuple[str, str], int] = {}
+        """One for all filters: what a pair's pulls commit must be told in their order."""
 
     def connect(self, peer: LanePeer, host: bytes) -> LaneConnection:
         """`host`: the address that its messages carry."""
@@ -242,12 +245,11 @@ class ExpressLane:
         if len(self._pullers) >= PULLERS_MAX:
             self.pullers_changed()
         self._pullers.add(puller)
-        self._pairs.append((topic, group))
         self.native.put_puller(
             topic,
             group,
             text,
-            pair=len(self._pairs) - 1,
+            pair=self._pair_number(topic, group),
             queue_count=terms.queue_count,
             tag_hashes=None if terms.tag_hashes is None else list(terms.tag_hashes),
             sub_version=terms.sub_version,
@@ -257,31 +259,27 @@ class ExpressLane:
             group_sys_flag=terms.group_sys_flag,
         )
 
+    def _pair_number(self, topic: str, group: str) -> int:
+        number = self._pair_numbers.setdefault((topic, group), len(self._pairs))
+        if number == len(self._pairs):
+            self._pairs.append((topic, group))
+        return number
+
     def pullers_changed(self) -> None:
         if self._pullers:
             self._pullers.clear()
             self._pairs = []
+            self._pair_numbers.clear()
             self.native.close_pullers()
 
-    def note_pulled(
-        self, caller: Caller, pulled: Sequence[tuple[int, int, int, int, int, int, int]]
-    ) -> None:
+    def note_pulled(self, caller: Caller, pulled: Sequence[_Pulled]) -> None:
         """These were answered; the broker is told in their order."""
         pairs, tell = self._pairs, self._broker.express_pulled
-        for pair, queue_id, next_offset, commit_offset, max_offset, count, size in pulled:
+        for pair, request_count, message_count, size, places, commits in pulled:
             topic, group = pairs[pair]
             tell(
                 caller,
-                ExpressPulled(
-                    topic,
-                    group,
-                    queue_id,
-                    QueueOffset(next_offset),
-                    QueueOffset(commit_offset),
-                    QueueOffset(max_offset),
-                    count,
-                    size,
-                ),
+                ExpressPulled(topic, group, request_count, message_count, size, places, commits),
             )
 
     def _open(self, topic: str) -> None:
@@ -370,6 +368,16 @@ class ExpressLane:
             for peer, rest in left:
                 cast(LanePeer, peer).write(rest)
 
+
+_Pulled = tuple[
+    int,
+    int,
+    int,
+    int,
+    Sequence[tuple[int, QueueOffset]],
+    Sequence[tuple[int, QueueOffset, QueueOffset]],
+]
+"""Pair, pulls, messages, bytes, places and commits as in `ExpressPulled`."""
 
 _Happened = tuple[
     list[tuple[object, int, int, bytes]], list[tuple[int, int]], list[tuple[str, int, int, int]]

@@ -246,16 +246,22 @@ class ServedConnection:
             self._choose_way()
         self._wire.is_proven = True
 
-    def answer(self, count: int, data: bytes) -> None:
-        self._verb_frame_count += count
+    def answered(self, data: bytes | None) -> None:
+        self._verb_frame_count += 1  # that it grew is all that is asked of it
         self._wire.is_proven = True
-        self._wire.send_encoded(data)
-        self._change()
+        if data is None:
+            return
+        if self._descriptor is not None:
+            self.write(data)
+        else:
+            self._wire.send_encoded(data)
+            self._change()
 
     def put_off(self, commands: list[Command]) -> None:
         self._verb_frame_count += len(commands)
         self._put_off.extend(commands)
         self._pause(_PUT_OFF)
+        self._change()  # so that they are gone on with although nothing may wait to be written
 
     def serve(self, commands: list[Command]) -> None:
         self._verb_frame_count += len(commands)

@@ -14,7 +14,7 @@ use crate::crc_file::CrcReader;
 use crate::disk::Disk as _;
 use crate::engine::Engine;
 use crate::marker::{Marker, QueuesFile};
-use crate::persist::persist;
+use crate::persist::{persist, write_crcs};
 
 pub(super) const TOPIC: &str = TOPICS[0];
 
@@ -224,6 +224,43 @@ fn a_sync_vouches_for_no_record_whose_checksum_is_not_safe() {
     assert!(guarded >= 8);
 }
 
+/// While somebody else writes checksums the persister vouches for no further record, and then it comes first.
+#[test]
+fn a_sync_waits_for_checksums_that_are_being_written() {
+    let disk = SimDisk::new(Platter::default(), 0);
+    let engine = open(&disk, true).unwrap();
+    store(&engine, 0, 20);
+    persist_round(&engine, true);
+    let safe_to = || {
+        let marker = Marker::read(&disk, &settings(true).root).unwrap();
+        marker.map(|marker| marker.synced.log_to)
+    };
+    let before = safe_to();
+    assert_eq!(before, Some(engine.positions().commit));
+    let mut number = 0;
+    let mut until_due = || loop {
+        number += 1;
+        store(&engine, number, 900); // until a segment is full
+        if let Some(work) = engine.state().log.crcs().take_due() {
+            return work;
+        }
+    };
+    let mut work = until_due();
+    persist_round(&engine, true);
+    assert_eq!(safe_to(), before);
+    work.write();
+    engine.state().log.crcs().wrote(work);
+    store(&engine, 100, 3000);
+    store(&engine, 101, 3000);
+    let due = engine.state().log.crcs().take_due();
+    assert!(due.is_none(), "the persister comes first");
+    persist_round(&engine, true);
+    assert_eq!(safe_to(), Some(engine.positions().commit));
+    let work = until_due();
+    engine.state().log.crcs().wrote(work);
+    engine.close().unwrap();
+}
+
 /// Every place in a rebuild of all queues where the process could end or the power fail. Nothing but the
 /// note of the rebuild tells the next start that queue files are not whole.
 #[test]
@@ -334,6 +371,7 @@ fn a_torn_record_is_not_believed_once_its_start_was_interrupted() {
     while engine.positions().commit < end {
         std::thread::yield_now();
     }
+    assert!(write_crcs(engine.shared()));
     let disk = disk.kill();
     drop(engine);
     let log = settings(true).root.join("commitlog/00000000000000000000");

@@ -78,17 +78,17 @@ RUST_BUGS: Final[dict[str, RustBug]] = {
     "crcs_left_in_memory": RustBug(
         "the marker calls records safe whose checksums are not written",
         "lib",
-        "sim::directed::a_sync_vouches_for_no_record_whose_checksum_is_not_safe",
+        "sim::checksums::a_sync_vouches_for_no_record_whose_checksum_is_not_safe",
     ),
     "crcs_not_waited_for": RustBug(
         "the marker calls records safe whose checksums somebody is still writing",
         "lib",
-        "sim::directed::a_sync_waits_for_checksums_that_are_being_written",
+        "sim::checksums::a_sync_waits_for_checksums_that_are_being_written",
     ),
     "crcs_not_synced": RustBug(
         "the marker calls records safe whose checksums are not synced",
         "lib",
-        "sim::directed::a_sync_vouches_for_no_record_whose_checksum_is_not_safe",
+        "sim::checksums::a_sync_vouches_for_no_record_whose_checksum_is_not_safe",
     ),
     "cut_on_crc": RustBug(
         "a start cuts the log at the first bad record, as Apache's does",

@@ -65,7 +65,6 @@ class LogEngine:
         queue_id: int,
         body: bytes | memoryview,
         properties: bytes,
-        *,
         flag: int,
         sys_flag: int,
         born_timestamp_ms: int,
@@ -273,9 +272,17 @@ class FrameReader:
     """Decodes frames straight into commands."""
 
     def __new__(
-        cls, command: type, languages: list[object], json: object, rocketmq: object
+        cls,
+        command: type,
+        languages: list[object],
+        json: object,
+        rocketmq: object,
+        send_type: type | None = None,
     ) -> FrameReader:
-        """`languages` by their number; `json` and `rocketmq` are the two serialize types."""
+        """`languages` by their number; `json` and `rocketmq` are the two serialize types.
+
+        With a `send_type` sends of the plain form come as commands without fields but with
+        `typed`, an object of that type, whose members are those of `api.SendRequest`."""
 
     def split(
         self,
@@ -287,6 +294,25 @@ class FrameReader:
     ) -> tuple[list[object], int, int]:
         """`(commands, end, needed)`: what was decoded from `start` on, where the next frame begins,
         and its size: 0 while unknown, −1 if it is not for this reader."""
+
+@final
+class SendAnswers:
+    """Writes the answers to sends that were stored."""
+
+    def __new__(cls, id_prefix: str, marks: list[tuple[str, str]], version: int) -> SendAnswers:
+        """`marks`: what each answer tells of the broker. Raises ValueError if no header carries
+        them."""
+
+    def write(
+        self,
+        serialize_type: int,
+        opaque: int,
+        queue_id: int,
+        queue_offset: int,
+        log_offset: int,
+        unique_key: str,
+    ) -> bytes:
+        """The whole frame."""
 
 @final
 class FieldWriter:
@@ -432,8 +458,8 @@ class ExpressLane:
         frame, 0 while that is unknown, −1 a frame that the reference must judge, −2 a pull that has
         to wait, as more than `unsent_room` bytes are answered, −3 a frame for the lane, once
         `commands` are served.
-        `pulled` has of each pair, if there are any: (pair, pulls, messages, bytes, places, commits),
-        `places` being (queue id, next offset), of which the last one of a queue counts, and
+        `pulled` has of each pair, if there are pulls: (pair, pulls, messages, bytes, places,
+        commits). `places` are (queue id, next offset), of which the last one of a queue counts,
         `commits` (queue id, offset to commit, the queue's end). `answers` is what is still to be
         written for them: all of it if `set_direct` named no socket, else what that did not take.
         """

@@ -15,10 +15,13 @@ from datetime import UTC
 from pathlib import Path
 from typing import Any, cast
 
+from pyromq.api import Caller
 from pyromq.broker import Broker
+from pyromq.codes import RequestCode
 from pyromq.config import BrokerConfig, Settings, StoreConfig
 from pyromq.domain.topic import TopicConfig
 from pyromq.domain.unique_key import UniqueKeys
+from pyromq.errors import RequestRefused
 from pyromq.frontends.remoting import (
     ExpressLane,
     RemotingDoor,
@@ -26,7 +29,9 @@ from pyromq.frontends.remoting import (
     begin_turn_of,
     broker_table,
 )
+from pyromq.frontends.remoting.messages import refused_send, send_request, sent
 from pyromq.frontends.remoting.served import ServedConnection
+from pyromq.frontends.remoting.table import Answer, Row
 from pyromq.observe.meters import MINUTE
 from pyromq.store.engine import Arrival, Positions
 from pyromq.store.metadata import Metadata
@@ -36,6 +41,8 @@ from pyromq.turn import Turn
 from pyromq.units import HOUR_MS, LogOffset
 from pyromq.waiting import step
 from pyromq.wire.remoting import frame
+from pyromq.wire.remoting.headers import REQUEST_HEADERS
+from pyromq.wire.remoting.headers.send import SendHeader, SendHeaderV2
 from pyromq.wire.remoting.native import NativeLane, SocketReader, express_lane
 from tests.support.clock import ManualClock
 from tests.support.connections import ManualTurns
@@ -235,10 +242,13 @@ class LaneHouse:
         has_small_files: bool = True,
         is_disk_slow: bool = False,
         has_sockets: bool = False,
+        has_held_answers: bool = True,
         **broker: Any,
     ) -> None:
         """`is_disk_slow`: from the second turn on its writes are the writer's thread's.
-        `has_sockets`: the native lane may write to its clients by itself."""
+        `has_sockets`: the native lane may write to its clients by itself.
+        `has_held_answers`: else each send is a coroutine that awaits its promise, and its fields
+        and its answer go through dictionaries of text; only without the lane."""
         self.has_sockets = has_sockets
         self.root = root
         self.is_disk_slow = is_disk_slow
@@ -286,9 +296,13 @@ class LaneHouse:
             native = cast(NativeLane, plant(express_lane(self.engine, begin_turn)))
             self.lane = ExpressLane(native, self.broker, self.clock, turn)
             self.broker.add_express(self.lane)
+        table = dict(broker_table(self.broker))
+        if not has_held_answers:
+            assert not has_lane
+            table |= awaiting_rows(self.broker)
         self.door = RemotingDoor(
             "broker",
-            broker_table(self.broker),
+            table,
             turn,
             call_soon=self.turns.call_soon,
             call_later=self.turns.call_later,
@@ -410,6 +424,29 @@ class LaneHouse:
             if path.is_file()
         }
         return {name: content for name, content in found.items() if any(content)}
+
+
+def awaiting_rows(broker: Broker) -> dict[int, Row]:
+    """Sends as verbs that await what they promise."""
+
+    async def send(
+        caller: Caller, header: SendHeader | SendHeaderV2, command: frame.Command
+    ) -> Answer:
+        request = send_request(header, command)
+        verb = broker.send_batch if request.is_batch else broker.send
+        try:
+            return sent(await verb(caller, request))
+        except RequestRefused as error:
+            return refused_send(broker, error)
+
+    return {
+        code: Row(REQUEST_HEADERS[code], None, send)
+        for code in (
+            RequestCode.SEND_MESSAGE,
+            RequestCode.SEND_MESSAGE_V2,
+            RequestCode.SEND_BATCH_MESSAGE,
+        )
+    }
 
 
 def _raise(error: Exception) -> None:

@@ -307,8 +307,8 @@ class Traffic:
             connection.closed("closed by the peer")
 
     def reconnect(self, houses: Sequence[LaneHouse], step: Step) -> None:
-        """A client leaves, perhaps without its answers, and comes again. Where the lane may write to
-        its socket some of them have left already, so there the turn ends before."""
+        """A client leaves, perhaps without its answers, and comes again. Where the lane may
+        write to its socket some of them have left already, so there the turn ends before."""
         if any(house.has_sockets for house in houses):
             self.end_turn(houses, step)
         for house in houses:

@@ -37,8 +37,10 @@ from pyromq.api.messages import (
     PullRequest,
     PullResult,
     PullStatus,
+    SendReceiver,
     SendRequest,
     SendResult,
+    StoredSend,
 )
 from pyromq.api.offsets import OffsetsApi
 from pyromq.api.peers import DirectMessage, Peers, PushedReply
@@ -133,12 +135,14 @@ __all__ = [
     "RetriesApi",
     "RunningInfoRequest",
     "SendBackRequest",
+    "SendReceiver",
     "SendRequest",
     "SendResult",
     "Settled",
     "StatsReading",
     "StatsReadings",
     "StoredReply",
+    "StoredSend",
     "TopicStats",
     "UpkeepApi",
 ]

@@ -10,11 +10,15 @@ import msgspec
 
 from pyromq.api.caller import Caller
 from pyromq.codes import ResponseCode
+from pyromq.errors import RequestRefused
 from pyromq.units import LogOffset, QueueOffset
 
 
-class SendRequest(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """One message, or a batch whose items are in `body`."""
+class SendRequest(msgspec.Struct, frozen=True, gc=False):
+    """One message, or a batch whose items are in `body`.
+
+    The order of the fields is that in which the native reader fills them.
+    """
 
     topic: str
     producer_group: str
@@ -31,6 +35,46 @@ class SendRequest(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     default_topic_queue_nums: int = 4
     unit_mode: bool = False
     is_oneway: bool = False
+    is_batch: bool = False
+    is_ordinary: bool = False
+    """A door has looked at the properties: none has a special meaning, and the next two fields say
+    what they say. Else the broker looks at them."""
+    unique_key: str | None = None
+    is_waived: bool = False
+    """The sender does not want to wait for the sync."""
+
+
+class StoredSend(msgspec.Struct, frozen=True, gc=False):
+    """A message that is in the log, while its promise is still to be kept."""
+
+    topic: str
+    """Under which it is stored."""
+    queue_id: int
+    """The one that its sender is told."""
+    queue_offset: QueueOffset
+    log_offset: LogOffset
+    end: LogOffset
+    """Of its record."""
+    unique_key: str
+    is_waived: bool
+    """It promises to be written; others promise to be committed."""
+    region_id: str
+    is_traced: bool
+    sequence: int
+    """Of the journal, to be kept as well: its topic came into being with it. 0: none."""
+
+
+class SendReceiver(Protocol):
+    """Who answers sends that were held until their promise was kept."""
+
+    def kept(self, count: int, answers: bytes) -> None:
+        """So many sends, and their answers joined."""
+        ...
+
+    def lost(self, answers: Sequence[bytes], error: RequestRefused) -> None:
+        """Instead of these answers the error is to be told. FlushTimedOut: they are stored, but
+        whether they stay is not known."""
+        ...
 
 
 class SendResult(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -115,7 +159,27 @@ class MessagesApi(Protocol):
         """Whether clients may trace messages that they send here."""
         ...
 
-    async def send(self, caller: Caller, request: SendRequest) -> SendResult: ...
+    @property
+    def message_id_prefix(self) -> str:
+        """The part of an offsetMsgId before the log offset."""
+        ...
+
+    async def send(self, caller: Caller, request: SendRequest) -> SendResult:
+        """Stores one message; returns when its promise holds."""
+        ...
+
+    def store(self, caller: Caller, request: SendRequest) -> StoredSend:
+        """The first half of `send`. `finish` or `hold` is to be called next, at once."""
+        ...
+
+    async def finish(self, request: SendRequest, stored: StoredSend) -> SendResult:
+        """The second half of `send`."""
+        ...
+
+    def hold(self, stored: StoredSend, answer: bytes, receiver: SendReceiver) -> None:
+        """Instead of `finish`, of what has no `sequence`: the receiver is given `answer` back when
+        the promise is kept, or when it cannot be."""
+        ...
 
     async def send_batch(self, caller: Caller, request: SendRequest) -> SendResult: ...
 
@@ -144,6 +208,8 @@ __all__ = [
     "PullRequest",
     "PullResult",
     "PullStatus",
+    "SendReceiver",
     "SendRequest",
     "SendResult",
+    "StoredSend",
 ]

@@ -267,6 +267,10 @@ class Broker:
         # The verbs of a broker (api/), each bound to the part that does it.
         self.send = self._sends.send
         self.send_batch = self._sends.send_batch
+        self.store = self._sends.store
+        self.finish = self._sends.finish
+        self.hold = self._sends.hold
+        self.message_id_prefix = self._sends.message_id_prefix
         self.pull = self._pulls.pull
         self.query_by_key = self._queries.by_key
         self.message_at = self._queries.at
@@ -412,7 +416,7 @@ class Broker:
 
     def _end_journal_turn(self) -> None:
         self._journal.end_turn(self._clock.monotonic_ms())
-        nobody_waits = self._store_turn.is_settled and not self._journal.waiter_count
+        nobody_waits = self._store_turn.is_settled and not self._journal.has_waiters
         if not nobody_waits and self._commit_alarm.due_ms is None:
             self._set_commit_alarm()
 

@@ -1,7 +1,8 @@
 """The commit gate: no reply before its durability promise is kept.
 
 A verb that changed something holds the position its promise ends at (bytes of the log, or sequence
-of the journal) and awaits `until` that position. Once per turn the gate learns how far the commit
+of the journal) and awaits `until` that position; a send whose answer is made already leaves it here
+with `hold`. Once per turn the gate learns how far the commit
 has come and lets go, in order, whoever is covered: one wake-up for many replies.
 
 Positions handed out rise, so the waiters form a queue that is sorted by itself: releasing looks
@@ -14,6 +15,8 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 
+from pyromq.api import SendReceiver, StoredSend
+from pyromq.broker.held_sends import CountPuts, HeldSends
 from pyromq.errors import FlushTimedOut, RequestRefused
 from pyromq.waiting import Latch
 
@@ -21,17 +24,31 @@ from pyromq.waiting import Latch
 class CommitGate:
     """Verbs waiting for one rising position."""
 
-    def __init__(self, on_released: Callable[[int, int], None] | None = None) -> None:
-        """`on_released(count, elapsed_ms)` is told of each group let go together."""
+    def __init__(
+        self,
+        on_released: Callable[[int, int], None] | None = None,
+        count_puts: CountPuts | None = None,
+    ) -> None:
+        """`on_released(count, elapsed_ms)` is told of each group let go together, `count_puts` of
+        held sends that were acknowledged; without it none may be held."""
         self._commit = 0
-        self._waiters: deque[tuple[int, Latch[None]]] = deque()
+        self._waiters: deque[tuple[int, Latch[None] | HeldSends]] = deque()
+        """Each with the first, mostly the only, position that it waits for."""
+        self._run: HeldSends | None = None
+        """The last waiter, if what is held next may join it."""
         self._marks: deque[tuple[int, int]] = deque()
         """(position of a turn's last waiter, monotonic ms at which that turn ended)."""
         self._on_released = on_released
+        self._count_puts = count_puts
+
+    @property
+    def has_waiters(self) -> bool:
+        return bool(self._waiters)
 
     @property
     def waiter_count(self) -> int:
-        return len(self._waiters)
+        """Requests that wait, counted one by one."""
+        return sum(_count(waiter) for _, waiter in self._waiters)
 
     @property
     def oldest_ms(self) -> int | None:
@@ -44,15 +61,36 @@ class CommitGate:
         if position <= self._commit:
             latch.set(None)
         else:
-            waiters = self._waiters
-            assert not waiters or waiters[-1][0] <= position, "positions rise"
-            waiters.append((position, latch))
+            assert self._last <= position, "positions rise"
+            self._run = None
+            self._waiters.append((position, latch))
         return latch
+
+    def hold(self, stored: StoredSend, answer: bytes, receiver: SendReceiver) -> None:
+        """The same for a send whose receiver gets `answer` back, without a coroutine."""
+        end = stored.end
+        topic = stored.topic
+        run = self._run
+        if run is None or run.receiver is not receiver or run.topic is not topic:
+            assert self._commit < end, "what was stored just now is not committed"
+            assert self._last <= end, "positions rise"
+            assert self._count_puts is not None, "this gate holds no sends"
+            run = self._run = HeldSends(topic, receiver, self._count_puts)
+            self._waiters.append((end, run))
+        run.ends.append(end)
+        run.sizes.append(end - stored.log_offset)
+        run.answers.append(answer)
+
+    @property
+    def _last(self) -> int:
+        """The last position that somebody waits for; 0 if nobody does."""
+        return _last_of(*self._waiters[-1]) if self._waiters else 0
 
     def mark(self, monotonic_ms: int) -> None:
         """Ends a turn: whoever came in it waits since now."""
+        self._run = None
         if self._waiters:
-            last = self._waiters[-1][0]
+            last = self._last
             if not self._marks or self._marks[-1][0] < last:
                 self._marks.append((last, monotonic_ms))
 
@@ -73,9 +111,14 @@ class CommitGate:
 
     def fail_beyond(self, position: int, error: Callable[[], RequestRefused]) -> None:
         """What lies behind `position` will never be committed."""
-        lost = []
-        while self._waiters and self._waiters[-1][0] > position:
-            lost.append(self._waiters.pop()[1])
+        self._run = None
+        lost: list[Latch[None] | HeldSends] = []
+        while self._waiters and self._last > position:
+            first, waiter = self._waiters.pop()
+            if first <= position:
+                assert isinstance(waiter, HeldSends)
+                self._waiters.append((first, waiter.split(position)))
+            lost.append(waiter)
         while self._marks and self._marks[-1][0] > position:
             self._marks.pop()
         for latch in reversed(lost):
@@ -91,13 +134,29 @@ class CommitGate:
                 )
 
     def _let_go(self, position: int, elapsed_ms: int) -> None:
+        self._run = None
         waiters = self._waiters
         count = 0
         while waiters and waiters[0][0] <= position:
-            count += 1
-            waiters.popleft()[1].set(None)
+            first, waiter = waiters.popleft()
+            if _last_of(first, waiter) > position:
+                assert isinstance(waiter, HeldSends)
+                covered = waiter.split(position)
+                waiters.appendleft((waiter.ends[0], waiter))
+                waiter = covered
+            count += _count(waiter)
+            waiter.set(None)
         if count and self._on_released is not None:
             self._on_released(count, elapsed_ms)
+
+
+def _last_of(first: int, waiter: Latch[None] | HeldSends) -> int:
+    return waiter.ends[-1] if isinstance(waiter, HeldSends) else first
+
+
+def _count(waiter: Latch[None] | HeldSends) -> int:
+    """Requests that wait."""
+    return len(waiter.ends) if isinstance(waiter, HeldSends) else 1
 
 
 __all__ = ["CommitGate"]

@@ -30,6 +30,10 @@ class Journal:
         return self._gate.waiter_count
 
     @property
+    def has_waiters(self) -> bool:
+        return self._gate.has_waiters
+
+    @property
     def newest(self) -> int:
         """The sequence of the last change: who waits for it waits for all before it, too."""
         return self._metadata.positions().appended

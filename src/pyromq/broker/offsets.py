@@ -131,6 +131,14 @@ class Offsets:
         elif pulled.get(queue_id) != next_offset:
             self._metadata.commit_pull_offset(group, topic, queue_id, next_offset)
 
+    def note_all_pulled(
+        self, group: str, topic: str, places: Sequence[tuple[int, QueueOffset]]
+    ) -> None:
+        """The same of several pulls, by queue id; the last one of a queue counts."""
+        known = self._metadata.tables.pull_offsets
+        if len(known) < OFFSET_PAIRS_MAX or f"{topic}@{group}" in known:
+            self._metadata.commit_pull_offsets(group, topic, places)
+
     def note_commit(
         self,
         caller: Caller,

@@ -262,8 +262,7 @@ class Pulls:
         """See `ExpressApi.express_pulled`: what `pull` does beside its answer."""
         topic, group, request_count, message_count, size, places, commits = pulled
         offsets = self._offsets
-        for queue_id, next_offset in places:
-            offsets.note_pulled(group, topic, queue_id, next_offset)
+        offsets.note_all_pulled(group, topic, places)
         for queue_id, offset, end in commits:
             offsets.note_commit(caller, group, topic, queue_id, offset, end)
         self._count_found(topic, group, message_count, size, request_count)

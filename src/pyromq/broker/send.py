@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from pyromq.api import Caller, SendRequest, SendResult
+from pyromq.api import Caller, SendReceiver, SendRequest, SendResult, StoredSend
 from pyromq.broker.journal import Journal
 from pyromq.broker.kinds import (
     Place,
@@ -41,10 +41,9 @@ from pyromq.domain.properties import (
     PROPERTY_SEPARATOR,
     TRACE_ON,
     UNIQ_KEY,
-    WAIT,
+    is_wait_waived,
     may_be_special,
     properties_text,
-    property_value,
     unique_key_of,
     without_properties,
 )
@@ -106,8 +105,8 @@ class Sends:
         self._kept_by = topics.kept_by
         self._retries = retries
         self._journal = journal
-        self._until_committed = store_turn.committed.until
-        self._until_written = store_turn.written.until
+        self._committed = store_turn.committed
+        self._written = store_turn.written
         self._append = engine.append
         self._request_end = turn.request_end
         self._settings = settings
@@ -115,7 +114,7 @@ class Sends:
         self._delay_level_count = len(store_settings.current.delay_levels_ms)
         self._clock = clock
         self._counters = counters
-        self._id_prefix = offset_message_id_prefix(store_host)
+        self.message_id_prefix = offset_message_id_prefix(store_host)
         self._broker_ip = broker_ip
         self._unique_keys = unique_keys
         self._random_below = random_below
@@ -131,7 +130,11 @@ class Sends:
     # --- the verbs ------------------------------------------------------------------------------
 
     async def send(self, caller: Caller, request: SendRequest) -> SendResult:
-        """Stores one message; returns when its promise holds.
+        """Stores one message; returns when its promise holds."""
+        return await self.finish(request, self.store(caller, request))
+
+    def store(self, caller: Caller, request: SendRequest) -> StoredSend:
+        """Stores one message, whose promise is then still to be kept.
 
         Written flat: it runs once per message, and calls are what Python pays most for.
         """
@@ -144,13 +147,15 @@ class Sends:
             queue_id = self.random_queue(config)
         stored_queue_id = queue_id
         properties = request.properties
-        unique_key = unique_key_of(properties)
+        is_ordinary = request.is_ordinary
+        unique_key = request.unique_key if is_ordinary else unique_key_of(properties)
         if unique_key is None:
             unique_key = self._unique_keys.next(now_ms)
             properties = f"{UNIQ_KEY}\x01{unique_key}\x02{without_properties(properties, UNIQ_KEY)}"
-        if may_be_special(properties) or topic.startswith(RETRY_PREFIX):
+        is_retry = topic.startswith(RETRY_PREFIX)
+        if is_retry or (not is_ordinary and may_be_special(properties)):
             place = Place(topic, queue_id, sequence)
-            if topic.startswith(RETRY_PREFIX):
+            if is_retry:
                 place = self._retries.place_of_resent(caller, request, place)
             properties, place = resolve_special(
                 request,
@@ -161,6 +166,7 @@ class Sends:
             )
             topic, stored_queue_id, sequence, _, told_queue_id = place
             queue_id = stored_queue_id if told_queue_id is None else told_queue_id
+            is_ordinary = False
         sys_flag = request.sys_flag
         if sys_flag & (TRANSACTION_FLAGS | INNER_BATCH_FLAGS):
             refuse_flags(sys_flag)
@@ -179,33 +185,46 @@ class Sends:
             raise self._illegal_size(body, stored)
 
         try:
-            appended = self._append(
+            queue_offset, log_offset, end, _ = self._append(
                 topic,
                 stored_queue_id,
                 body,
                 stored,
-                flag=request.flag,
-                sys_flag=sys_flag,
-                born_timestamp_ms=request.born_timestamp_ms,
-                born_host=caller.host,
-                reconsume_times=request.reconsume_times,
-                prepared_transaction_offset=0,
-                now_ms=now_ms,
+                request.flag,
+                sys_flag,
+                request.born_timestamp_ms,
+                caller.host,
+                request.reconsume_times,
+                0,
+                now_ms,
             )
         except StoreFailed as error:
             raise self._unavailable(error) from error
         self._request_end()
-        _, log_offset, end, _ = appended
+        is_waived = request.is_waived if is_ordinary else is_wait_waived(properties)
+        return StoredSend(
+            topic,
+            queue_id,
+            queue_offset,
+            log_offset,
+            end,
+            unique_key,
+            is_waived or request.is_oneway,
+            settings.region_id,
+            settings.trace_on,
+            sequence,
+        )
+
+    async def finish(self, request: SendRequest, stored: StoredSend) -> SendResult:
+        """Waits until the promise of a message just stored holds."""
         # Positions given to a gate rise: take the place in the journal's queue before waiting.
-        topic_kept = self._journal.kept(sequence) if sequence else None
+        topic_kept = self._journal.kept(stored.sequence) if stored.sequence else None
         is_late = False
         try:
-            if request.is_oneway or (
-                "WAIT\x01true\x02" not in properties and _is_waived(properties)
-            ):
-                await self._until_written(end)
+            if stored.is_waived:
+                await self._written.until(stored.end)
             else:
-                await self._until_committed(end)
+                await self._committed.until(stored.end)
         except FlushTimedOut:
             is_late = True
         if topic_kept is not None:
@@ -213,20 +232,22 @@ class Sends:
             if not request.is_oneway:
                 # Who sent to a new topic may look for its route, or start a consumer, at once.
                 await self._topics.announced()
-
-        counters = self._counters
-        counters.put_count += 1
-        counters.put_size += end - log_offset
-        counters.topic_puts.add(topic, 1, end - log_offset)
+        self._counters.count_puts(stored.topic, 1, stored.end - stored.log_offset)
         return SendResult(
-            msg_id=f"{self._id_prefix}{log_offset:016X}",
-            queue_id=queue_id,
-            queue_offset=appended.queue_offset,
-            transaction_id=unique_key,
-            region_id=settings.region_id,
-            is_traced=settings.trace_on,
+            msg_id=f"{self.message_id_prefix}{stored.log_offset:016X}",
+            queue_id=stored.queue_id,
+            queue_offset=stored.queue_offset,
+            transaction_id=stored.unique_key,
+            region_id=stored.region_id,
+            is_traced=stored.is_traced,
             is_sync_late=is_late,
         )
+
+    def hold(self, stored: StoredSend, answer: bytes, receiver: SendReceiver) -> None:
+        """The same without a coroutine, for what waits for nothing else."""
+        assert not stored.sequence, "a message that waits for its topic is not held"
+        gate = self._written if stored.is_waived else self._committed
+        gate.hold(stored, answer, receiver)
 
     async def send_batch(self, caller: Caller, request: SendRequest) -> SendResult:
         """Stores the items of a batch, all or none, with consecutive queue offsets.
@@ -280,10 +301,10 @@ class Sends:
         topic_kept = self._journal.kept(sequence) if sequence else None
         is_late = False
         try:
-            if request.is_oneway or _is_waived(properties):
-                await self._until_written(appended.end)
+            if request.is_oneway or is_wait_waived(properties):
+                await self._written.until(appended.end)
             else:
-                await self._until_committed(appended.end)
+                await self._committed.until(appended.end)
         except FlushTimedOut:
             is_late = True
         if topic_kept is not None:
@@ -296,7 +317,7 @@ class Sends:
         counters.put_count += len(log_offsets)
         counters.put_size += appended.end - appended.log_offset
         counters.topic_puts.add(topic, len(log_offsets), appended.end - appended.log_offset)
-        prefix = self._id_prefix
+        prefix = self.message_id_prefix
         return SendResult(
             msg_id=",".join([f"{prefix}{log_offset:016X}" for log_offset in log_offsets]),
             queue_id=queue_id,
@@ -384,12 +405,6 @@ def stored_suffix(settings: BrokerConfig) -> str:
             CLUSTER: settings.broker_cluster_name,
         }
     )
-
-
-def _is_waived(properties: str) -> bool:
-    """Whether the sender does not want to wait for the sync; any text but `true` says so."""
-    value = property_value(properties, WAIT)
-    return value is not None and value.lower() != "true"
 
 
 __all__ = ["MULTI_TAG", "Sends", "stored_suffix"]

@@ -23,9 +23,9 @@ class StoreTurn:
         self._engine = engine
         self._clock = clock
         self._counters = counters
-        self.committed = CommitGate(counters.count_acknowledged)
+        self.committed = CommitGate(counters.count_acknowledged, counters.count_puts)
         """Until the engine's commit covers a log position: the promise of an ordinary send."""
-        self.written = CommitGate(counters.count_acknowledged)
+        self.written = CommitGate(counters.count_acknowledged, counters.count_puts)
         """Until the operating system has the bytes up to a log position."""
 
         self.on_write_failed: Callable[[], None] = _nothing

@@ -101,6 +101,14 @@ def may_be_special(text: str) -> bool:
     )
 
 
+def is_wait_waived(text: str) -> bool:
+    """Whether the sender does not want to wait for the sync; any WAIT but `true` says so."""
+    if "WAIT\x01true\x02" in text:
+        return False
+    value = property_value(text, WAIT)
+    return value is not None and value.lower() != "true"
+
+
 __all__ = [
     "CLUSTER",
     "DELAY",
@@ -125,6 +133,7 @@ __all__ = [
     "TRAN_MSG",
     "UNIQ_KEY",
     "WAIT",
+    "is_wait_waived",
     "may_be_special",
     "properties_text",
     "property_value",

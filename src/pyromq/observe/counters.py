@@ -117,6 +117,12 @@ class BrokerCounters:
         if elapsed_ms > self.put_time_max_ms:
             self.put_time_max_ms = elapsed_ms
 
+    def count_puts(self, topic: str, count: int, size: int) -> None:
+        """Single messages with records of so many bytes together were stored and acknowledged."""
+        self.put_count += count
+        self.put_size += size
+        self.topic_puts.add(topic, count, size, count)
+
     def sample(self, now_ms: int, monotonic_ms: int) -> None:
         """Called once a second: keeps what rates need, and notices midnight."""
         self.catch_up()

@@ -196,7 +196,6 @@ class Engine(Protocol):
         queue_id: int,
         body: bytes | memoryview,
         properties: bytes,
-        *,
         flag: int,
         sys_flag: int,
         born_timestamp_ms: int,

@@ -130,7 +130,6 @@ class MemoryEngine:
         queue_id: int,
         body: bytes | memoryview,
         properties: bytes,
-        *,
         flag: int,
         sys_flag: int,
         born_timestamp_ms: int,

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -277,7 +277,13 @@ class Metadata:
 
     def commit_pull_offset(self, group: str, topic: str, queue_id: int, offset: int) -> None:
         """Sets how far the group has pulled. In memory only, as Apache does."""
-        self.tables.pull_offsets.setdefault(offset_key(topic, group), {})[queue_id] = offset
+        self.commit_pull_offsets(group, topic, [(queue_id, offset)])
+
+    def commit_pull_offsets(
+        self, group: str, topic: str, offsets: Iterable[tuple[int, int]]
+    ) -> None:
+        """The same of several queues, by queue id; the last one of a queue counts."""
+        self.tables.pull_offsets.setdefault(offset_key(topic, group), {}).update(offsets)
         self._changed_files.add(projection.OFFSETS)
 
     def drop_offsets(self, *, group: str | None = None, topic: str | None = None) -> int:

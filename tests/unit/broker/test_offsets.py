@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from pyromq.api import ExpressPulled
 from pyromq.broker.offsets import LOG_PERIOD_MS, OFFSET_PAIRS_MAX, UNUSUAL_COMMITS_SHOWN
 from pyromq.domain.group import GroupConfig
 from pyromq.errors import (
@@ -188,6 +189,27 @@ def test_pairs_of_topic_and_group_are_bounded(
         commit(hand, 1, group="CG2")
     hand.pull(consumer_group="CG2", commit_offset=1)
     assert list(hand.metadata.tables.offsets) == ["TopicTest@CG"]
+
+
+def pulled(hand: BrokerInHand, group: str, *places: tuple[int, int]) -> None:
+    """Tells of pulls on the express lane: queue id, and where the next pull goes on."""
+    noted = [(queue_id, QueueOffset(next_offset)) for queue_id, next_offset in places]
+    count = len(noted)
+    told = ExpressPulled("TopicTest", group, count, 3 * count, 600 * count, noted, [])
+    hand.broker.express_pulled(caller(), told)
+
+
+def test_pulls_on_the_lane_are_told_together_and_their_pairs_are_bounded(
+    hand: BrokerInHand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pyromq.broker.offsets.OFFSET_PAIRS_MAX", 1)
+    pulled(hand, "CG", (3, 5), (0, 2), (3, 4))
+    pulled(hand, "CG2", (0, 7))
+    pulled(hand, "CG", (1, 9))
+    assert hand.metadata.tables.pull_offsets == {"TopicTest@CG": {3: 4, 0: 2, 1: 9}}
+    counters = hand.broker.counters
+    assert (counters.found_count, counters.transferred_count) == (5, 15)
+    assert counters.transferred_size == 3_000
 
 
 def test_a_journal_that_failed_refuses_commits_but_lets_pulls_go_on(

@@ -234,7 +234,7 @@ impl LogEngine {
     }
 
     #[pyo3(signature = (
-        topic, queue_id, body, properties, *, flag, sys_flag, born_timestamp_ms, born_host,
+        topic, queue_id, body, properties, flag, sys_flag, born_timestamp_ms, born_host,
         reconsume_times, prepared_transaction_offset, now_ms
     ))]
     #[expect(clippy::too_many_arguments)]

@@ -10,6 +10,7 @@ use pyo3::exceptions::PyValueError;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList, PyString};
+use rmqlane::fields::may_be_send;
 use rmqlane::lane::Promise;
 use rmqlane::pull::PULL;
 use rmqlane::pulled::{PulledRow, PulledRows};
@@ -18,7 +19,8 @@ use rmqwire::frame::{self, Limits, Next};
 use rmqwire::header;
 
 use crate::engine::{translate, LogEngine};
-use crate::wire::{FrameReader, Input};
+use crate::frames::FrameReader;
+use crate::wire::Input;
 
 /// What stands behind the last frame that was dealt with; else it is a frame's size, 0 if unknown.
 const NOT_PLAIN: isize = -1;
@@ -130,6 +132,14 @@ impl ExpressLane {
             at += found.size;
         }
         (at, lane.connections().held(number).1 > size_max)
+    }
+
+    /// Whether `bytes` may begin with a send: false is certain.
+    pub(crate) fn may_begin_with_send(&self, bytes: &[u8]) -> bool {
+        match frame::next(bytes, &self.limits) {
+            Next::Whole(found) => may_be_send(found.serialize_type, found.header),
+            _ => false,
+        }
     }
 
     /// Tells a connection that enough bytes of it are under way.
@@ -446,7 +456,7 @@ impl ExpressLane {
             return Ok((commands, at, end, taken, size, None, None));
         }
         let answers = self.answer_now(py, number);
-        let rows = pulled.into_iter().map(|row| {
+        let rows = pulled.into_rows().into_iter().map(|row| {
             let PulledRow {
                 pair,
                 request_count,

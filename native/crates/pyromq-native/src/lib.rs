@@ -5,7 +5,9 @@ use pyo3::prelude::*;
 mod check;
 mod disk;
 mod engine;
+mod frames;
 mod lane;
+mod sends;
 mod socket;
 mod wire;
 
@@ -41,9 +43,13 @@ mod _native {
     #[pymodule_export]
     use super::failpoint_steps;
     #[pymodule_export]
+    use super::frames::FrameReader;
+    #[pymodule_export]
     use super::lane::ExpressLane;
+    #[pymodule_export]
+    use super::sends::SendAnswers;
     #[pymodule_export]
     use super::socket::SocketReader;
     #[pymodule_export]
-    use super::wire::{decode_batch, decode_records, encode_head, FieldWriter, FrameReader};
+    use super::wire::{decode_batch, decode_records, encode_head, FieldWriter};
 }

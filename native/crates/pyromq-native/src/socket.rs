@@ -62,10 +62,15 @@ impl SocketReader {
             _ => return Ok(0),
         };
         let lane = lane.get();
-        let now_ms = lane.turn_ms(py)?;
+        let buffer = self.buffer.bind(py);
         // SAFETY: no Python code runs while the slice lives, and this thread has the GIL.
+        if !lane.may_begin_with_send(unsafe { &buffer.as_bytes()[..size] }) {
+            return Ok(0);
+        }
+        let now_ms = lane.turn_ms(py)?;
+        // SAFETY: as above.
         let (taken, is_too_much) = unsafe {
-            let bytes = &self.buffer.bind(py).as_bytes()[..size];
+            let bytes = &buffer.as_bytes()[..size];
             lane.take_sends(number, bytes, now_ms, room, size_max)
         };
         if is_too_much {

@@ -3,6 +3,7 @@
 //! Names and types are those of `pyromq.wire.remoting.headers.send`. Numbers with a plus, leading
 //! zeros or a fraction, a field that comes twice or is missing: all that is Python's to judge.
 
+use rmqwire::frame::SerializeType;
 use rmqwire::header::{resolve, Header};
 
 /// Codes of requests that may take the lane.
@@ -29,6 +30,21 @@ pub struct SendHead<'t> {
     pub opaque: i32,
     pub flag: i32,
     pub fields: SendFields<'t>,
+}
+
+/// Whether a frame's header may be a send's, by its first bytes: false is certain.
+#[must_use]
+pub fn may_be_send(form: SerializeType, header: &[u8]) -> bool {
+    let code = match form {
+        SerializeType::RocketMq => header
+            .first_chunk::<2>()
+            .map(|code| i32::from(i16::from_be_bytes(*code))),
+        SerializeType::Json => header.strip_prefix(b"{\"code\":").and_then(|rest| {
+            let size = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
+            short(&rest[..size])
+        }),
+    };
+    code.is_none_or(|code| matches!(code, SEND | SEND_V2 | SEND_BATCH))
 }
 
 /// `a` to `h`: without one of them there is no send.
@@ -234,10 +250,31 @@ fn long(text: &[u8]) -> Option<i64> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use rmqwire::frame::SerializeType;
     use rmqwire::header::decode;
 
     const PLAIN: &str = r#""a":"PG","b":"T","c":"TBW102","d":"4","e":"2","f":"0","g":"1795222505090","h":"7","i":"TAGS\u0001x\u0002","j":"0","k":"false","m":"false","n":"broker-a""#;
+
+    #[test]
+    fn what_is_no_send_is_told_by_its_first_bytes() {
+        let may = |form, header: &[u8]| may_be_send(form, header);
+        for code in [SEND, SEND_V2, SEND_BATCH, 11, 34, 3100] {
+            let is_send = matches!(code, SEND | SEND_V2 | SEND_BATCH);
+            let json = format!("{{\"code\":{code},\"flag\":0}}");
+            assert_eq!(may(SerializeType::Json, json.as_bytes()), is_send, "{code}");
+            let binary = (code as i16).to_be_bytes();
+            assert_eq!(may(SerializeType::RocketMq, &binary), is_send, "{code}");
+        }
+        for odd in [
+            "",
+            "{",
+            "{\"flag\":0,\"code\":310}",
+            "{\"code\": 310}",
+            "{\"code\":",
+        ] {
+            assert!(may(SerializeType::Json, odd.as_bytes()), "{odd}");
+        }
+        assert!(may(SerializeType::RocketMq, b"\x01"));
+    }
 
     fn with_fields<R>(
         code: i32,

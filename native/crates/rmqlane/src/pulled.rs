@@ -31,8 +31,9 @@ impl PulledRows {
     }
 
     /// The rows, in the order of their first pulls.
-    pub fn into_iter(self) -> impl Iterator<Item = PulledRow> {
-        self.rows.into_iter()
+    #[must_use]
+    pub fn into_rows(self) -> Vec<PulledRow> {
+        self.rows
     }
 
     pub fn add(&mut self, pulled: &Pulled) {
@@ -114,7 +115,7 @@ mod tests {
                 commits: vec![(0, 0, 100)],
             },
         ];
-        assert!(rows.into_iter().eq(expected));
+        assert_eq!(rows.into_rows(), expected);
     }
 
     #[test]
@@ -126,7 +127,7 @@ mod tests {
             }
         }
         let mut places = std::collections::HashMap::new();
-        places.extend(rows.into_iter().flat_map(|row| row.places));
+        places.extend(rows.into_rows().into_iter().flat_map(|row| row.places));
         assert!((0..200).all(|queue_id| places[&queue_id] == 1000 + i64::from(queue_id)));
     }
 }

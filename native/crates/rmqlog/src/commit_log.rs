@@ -10,7 +10,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::crc_file::record_crc;
-use crate::crc_log::{self, CrcLog, CrcWork};
+use crate::crc_log::CrcLog;
+use crate::crc_pen::{self, CrcWork};
 use crate::damage::Hole;
 use crate::disk::{Disk, DiskFile};
 use crate::error::{failed, failed_at, is_full, Result, StoreError};
@@ -50,7 +51,7 @@ pub struct Turn {
     bytes: Vec<u8>,
     pieces: Vec<Piece>,
     /// Each record with the checksum of all of it.
-    crcs: Vec<crc_log::Record>,
+    crcs: Vec<crc_pen::Record>,
     /// Log position behind its last byte, once it is handed out.
     end: u64,
 }

@@ -15,12 +15,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::crc_file::{
-    count_of, digest, dir_of, encode_all, encode_head, list, read_seal, record_crc, CrcReader,
-    Entry, Seal, Sealed, BLOCK_COUNT, ENTRY_SIZE, HEAD_SIZE, SEAL_AT, SEAL_SIZE,
+    count_of, digest, dir_of, list, read_seal, record_crc, CrcReader, Entry, Seal, Sealed,
+    BLOCK_COUNT, ENTRY_SIZE, HEAD_SIZE, SEAL_AT, SEAL_SIZE,
 };
+use crate::crc_pen::{CrcPen, CrcWork, Record};
 use crate::damage::Hole;
 use crate::disk::{Disk, DiskFile};
-use crate::error::{failed, is_full, Result};
+use crate::error::{failed, Result};
 use crate::remove::remove_if_there;
 use crate::scan::{LogFiles, Scanner};
 use crate::segment::file_name;
@@ -37,157 +38,6 @@ const WAITING_MAX: usize = 1 << 20;
 const ADOPT_SIZE_MAX: u64 = 64 << 20;
 /// Entries passed one by one before the search halves.
 const NEAR_MAX: usize = 16;
-
-/// A record that has no entry in a file yet: its log position and its checksum.
-pub type Record = (u64, u32);
-
-/// The file that is written to.
-struct Current {
-    base: u64,
-    file: Arc<dyn DiskFile>,
-    path: PathBuf,
-    count: u64,
-}
-
-/// Entries that are in a file now.
-struct Appended {
-    base: u64,
-    path: PathBuf,
-    file: Arc<dyn DiskFile>,
-    entries: Vec<Entry>,
-    /// How many the file holds now.
-    count: u64,
-}
-
-/// What came of writing.
-#[derive(Default)]
-struct Written {
-    appended: Vec<Appended>,
-    created: Vec<PathBuf>,
-    full: Vec<u64>,
-    news: Option<String>,
-}
-
-/// Writes entries: only its holder touches the newest files.
-struct CrcPen {
-    disk: Arc<dyn Disk>,
-    dir: PathBuf,
-    segment_size: u64,
-    current: Option<Current>,
-    has_failed: bool,
-    written: Written,
-}
-
-/// Entries to be written, and the pen to do it with. It goes back by [`CrcLog::wrote`].
-pub struct CrcWork {
-    pen: Box<CrcPen>,
-    records: Vec<Record>,
-    /// How many of them have entries in a file now.
-    done: usize,
-}
-
-impl CrcWork {
-    /// Writes the entries; the records are in the log's files. A disk that fails costs the entries, never
-    /// a message.
-    pub fn write(&mut self) {
-        self.done = self.pen.write_all(&self.records);
-    }
-}
-
-impl CrcPen {
-    fn new(disk: Arc<dyn Disk>, dir: PathBuf, segment_size: u64) -> CrcPen {
-        CrcPen {
-            disk,
-            dir,
-            segment_size,
-            current: None,
-            has_failed: false,
-            written: Written::default(),
-        }
-    }
-
-    /// Answers how many of the records have entries now.
-    fn write_all(&mut self, records: &[Record]) -> usize {
-        let mut done = 0;
-        while let Some(&(log_offset, _)) = records.get(done) {
-            let base = log_offset - log_offset % self.segment_size;
-            let behind = base + self.segment_size;
-            let size = records[done..].partition_point(|&(at, _)| at < behind);
-            if let Err(error) = self.write_some(base, &records[done..done + size]) {
-                if !is_full(&error) {
-                    let path = self.dir.join(file_name(base));
-                    let text = failed("write", &path, &error);
-                    self.written.news = Some(format!(
-                        "{text}: no more checksums of whole records are written"
-                    ));
-                    self.has_failed = true;
-                }
-                return done;
-            }
-            done += size;
-        }
-        done
-    }
-
-    fn write_some(&mut self, base: u64, records: &[Record]) -> std::io::Result<()> {
-        let entry = |&(log_offset, crc): &Record| Entry {
-            at: (log_offset - base) as u32,
-            crc,
-        };
-        let entries: Vec<Entry> = records.iter().map(entry).collect();
-        let mut bytes = Vec::with_capacity(entries.len() * ENTRY_SIZE);
-        encode_all(&entries, base, &mut bytes);
-        self.take(base)?;
-        let Some(current) = &mut self.current else {
-            return Ok(());
-        };
-        current
-            .file
-            .write_at(&bytes, HEAD_SIZE + current.count * ENTRY_SIZE as u64)
-            .map_err(|short| short.source)?;
-        current.count += entries.len() as u64;
-        self.written.appended.push(Appended {
-            base,
-            path: current.path.clone(),
-            file: Arc::clone(&current.file),
-            entries,
-            count: current.count,
-        });
-        Ok(())
-    }
-
-    /// Makes the file of `base` the one that is written to.
-    fn take(&mut self, base: u64) -> std::io::Result<()> {
-        let is_current = |known: &Current| known.base == base;
-        if self.current.as_ref().is_some_and(is_current) {
-            return Ok(());
-        }
-        let path = self.dir.join(file_name(base));
-        if !self.disk.exists(&self.dir) {
-            self.disk.create_dir_all(&self.dir)?;
-        }
-        let is_new = !self.disk.exists(&path);
-        let file = self.disk.create(&path)?;
-        let count = count_of(file.len()?);
-        if count == 0 {
-            file.write_at(&encode_head(base), 0)
-                .map_err(|short| short.source)?;
-        }
-        if is_new {
-            self.written.created.push(path.clone());
-        }
-        let current = Current {
-            base,
-            file,
-            path,
-            count,
-        };
-        if let Some(last) = self.current.replace(current) {
-            self.written.full.push(last.base);
-        }
-        Ok(())
-    }
-}
 
 /// What the persister finds.
 pub enum Waiting {

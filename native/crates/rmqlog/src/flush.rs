@@ -57,6 +57,8 @@ struct Work {
     /// Somebody waits for a sync.
     is_urgent: bool,
     is_stopping: bool,
+    /// The thread waits to be told of something; while it syncs it looks by itself when it is done.
+    is_waiting: bool,
 }
 
 struct Desk {
@@ -95,6 +97,7 @@ impl Flusher {
                 since: None,
                 is_urgent: false,
                 is_stopping: false,
+                is_waiting: false,
             }),
             changed: Condvar::new(),
             flushed: AtomicU64::new(flushed),
@@ -132,10 +135,12 @@ impl Flusher {
         if is_first {
             work.since = Some(Instant::now());
         }
-        if is_urgent && !work.is_urgent {
-            work.is_urgent = true;
-            self.desk.changed.notify_all();
-        } else if is_first {
+        let is_news = is_first || (is_urgent && !work.is_urgent);
+        work.is_urgent |= is_urgent;
+        let must_wake = is_news && work.is_waiting;
+        // Given back first: who is woken needs it.
+        drop(work);
+        if must_wake {
             self.desk.changed.notify_all();
         }
     }
@@ -192,19 +197,23 @@ fn serve(desk: &Desk) {
             if work.is_stopping {
                 return;
             }
+            work.is_waiting = true;
             work = desk
                 .changed
                 .wait(work)
                 .unwrap_or_else(PoisonError::into_inner);
+            work.is_waiting = false;
             continue;
         };
         let left = desk.interval.saturating_sub(since.elapsed());
         if !work.is_urgent && !work.is_stopping && !left.is_zero() {
+            work.is_waiting = true;
             let (again, _) = desk
                 .changed
                 .wait_timeout(work, left)
                 .unwrap_or_else(PoisonError::into_inner);
             work = again;
+            work.is_waiting = false;
             continue;
         }
         let dirty = std::mem::take(&mut work.dirty);

@@ -29,6 +29,7 @@ pub mod consume_queue;
 pub mod crc_check;
 pub mod crc_file;
 pub mod crc_log;
+mod crc_pen;
 pub mod damage;
 pub mod disk;
 mod dispatch;
@@ -72,6 +73,7 @@ pub mod settings;
 #[cfg(test)]
 mod sim;
 pub mod state;
+mod window;
 mod writer;
 
 pub use engine::{Appended, Engine, Positions};

@@ -11,7 +11,6 @@ use crate::commit_log::CommitLog;
 use crate::crc_file::record_crc;
 use crate::engine::Engine;
 use crate::error::Result;
-use crate::file_cache::FileCache;
 use crate::queue_unit::{Unit, UNIT_SIZE};
 use crate::record::{self, Found};
 use crate::record_crcs::{record_crcs, GROUP_COUNT};
@@ -21,7 +20,7 @@ use crate::state::State;
 /// Queue bytes one read may scan for matches (Apache's `maxFilterMessageSize`).
 const SCAN_SIZE_MAX: usize = 16_000;
 /// Records with no more than this between them are read together.
-const GAP_MAX: u64 = 2048;
+const GAP_MAX: u64 = 8192;
 /// Bytes one pread takes at most, foreign bytes in between included.
 const RUN_SIZE_MAX: u64 = 1 << 20;
 /// Units looked at in one step.
@@ -240,24 +239,18 @@ impl State {
             scan_max
         };
         let step = step.min(STEP_COUNT_MAX);
-        let mut units = Vec::new();
         let mut scanned = 0;
         let State {
             queues,
             cache,
             commit,
             damage,
+            units,
             ..
         } = self;
         while scanned < scan_max {
             let limit = step.min(scan_max - scanned);
-            queues.read_units_ahead(
-                cache,
-                number,
-                queue_offset + scanned as i64,
-                limit,
-                &mut units,
-            )?;
+            queues.read_units_ahead(cache, number, queue_offset + scanned as i64, limit, units)?;
             for bytes in units.chunks_exact(UNIT_SIZE) {
                 let unit = Unit::decode(bytes);
                 let size = unit.size as u32 as usize;
@@ -422,10 +415,8 @@ impl State {
 
 impl State {
     fn copy(&mut self, plan: &ReadPlan, out: &mut [u8]) -> Result<Vec<usize>> {
-        let State {
-            log, cache, damage, ..
-        } = self;
-        copy_records(log, cache, &plan.records, out)?;
+        copy_records(self, &plan.records, out)?;
+        let State { log, damage, .. } = self;
         let mut damaged = Vec::new();
         let mut rest = &*out;
         for (group, records) in plan.records.chunks(GROUP_COUNT).enumerate() {
@@ -500,13 +491,14 @@ fn problem(
 
 /// Copies records into `out`, several with one pread where they lie close together. Bytes that are not
 /// there are zero.
-fn copy_records(
-    log: &CommitLog,
-    cache: &mut FileCache,
-    records: &[Planned],
-    out: &mut [u8],
-) -> Result<()> {
-    let mut scratch = Vec::new();
+fn copy_records(state: &mut State, records: &[Planned], out: &mut [u8]) -> Result<()> {
+    let State {
+        log,
+        cache,
+        window,
+        commit,
+        ..
+    } = state;
     let mut rest = out;
     let mut first = 0;
     while first < records.len() {
@@ -525,26 +517,35 @@ fn copy_records(
             wanted += u64::from(next.size);
             last += 1;
         }
-        let (part, others) = rest.split_at_mut(wanted as usize);
+        let (mut part, others) = rest.split_at_mut(wanted as usize);
+        rest = others;
+        let run = &records[first..last];
+        first = last;
         if end > limit {
             part.fill(0); // no record reaches over its segment's end: the unit is damaged
-        } else if end - start == wanted {
+            continue;
+        }
+        if end - start == wanted {
             let got = log.read_some(cache, part, start)?;
             part[got..].fill(0);
-        } else {
-            scratch.resize((end - start) as usize, 0);
-            let got = log.read_some(cache, &mut scratch, start)?;
-            scratch[got..].fill(0);
-            let mut at = 0;
-            for next in &records[first..last] {
-                let from = (next.log_offset - start) as usize;
-                let size = next.size as usize;
-                part[at..at + size].copy_from_slice(&scratch[from..from + size]);
-                at += size;
+            continue;
+        }
+        let among = window.read(log, cache, (start, end), *commit).ok();
+        for next in run {
+            let (record, behind) = part.split_at_mut(next.size as usize);
+            part = behind;
+            match among {
+                Some(bytes) => {
+                    let from = (next.log_offset - start) as usize;
+                    record.copy_from_slice(&bytes[from..from + record.len()]);
+                }
+                // What cannot be read may be what nobody wants.
+                None => {
+                    let got = log.read_some(cache, record, next.log_offset)?;
+                    record[got..].fill(0);
+                }
             }
         }
-        rest = others;
-        first = last;
     }
     Ok(())
 }

@@ -47,7 +47,7 @@ mod tests {
     #[test]
     fn records_of_any_sizes_have_the_checksums_they_have_alone() {
         let bytes: Vec<u8> = (0..4000u32)
-            .map(|number| (number * number >> 3) as u8)
+            .map(|number| ((number * number) >> 3) as u8)
             .collect();
         let sizes = [0, 1, 7, 8, 9, 91, 312, 313, 777, 2500];
         for (number, size) in sizes.into_iter().enumerate() {

@@ -22,6 +22,7 @@ use crate::rebuilder::Ongoing;
 use crate::record::{self, Marks, Message, Place, PROPERTIES_SIZE_MAX};
 use crate::recover::LastRecord;
 use crate::settings::{Settings, SLOW_WRITE_MS};
+use crate::window::Window;
 use crate::writer::{put, Outcome, Writer};
 
 /// Messages that may wait for their sync; more are refused.
@@ -45,6 +46,7 @@ pub struct State {
     pub queues: QueueTable,
     pub index: IndexSet,
     pub cache: FileCache,
+    pub(crate) window: Window,
     pub damage: Damage,
     pub commit: u64,
     /// The flusher's position when it was last asked, so that it fits `commit`.
@@ -78,6 +80,8 @@ pub struct State {
     is_closed: bool,
     /// Hashes of the message being dispatched; kept for its memory.
     keys: Vec<i32>,
+    /// Units a read looks at; kept for its memory.
+    pub(crate) units: Vec<u8>,
 }
 
 impl State {
@@ -97,6 +101,7 @@ impl State {
             queues,
             index,
             cache,
+            window: Window::default(),
             damage: Damage::default(),
             last_committed: last,
             writer: Writer::new(flusher.event()),
@@ -117,6 +122,7 @@ impl State {
             failure: None,
             is_closed: false,
             keys: Vec::new(),
+            units: Vec::new(),
         }
     }
 

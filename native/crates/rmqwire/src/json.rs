@@ -187,6 +187,12 @@ impl<'a> Reader<'a, '_> {
     fn string(&mut self) -> Option<Text<'a>> {
         self.expect(b'"')?;
         let start = self.at;
+        if let Some([b' '..=b'!' | b'#'..=b'[' | b']'..=b'~', b'"']) =
+            self.bytes.get(start..start + 2)
+        {
+            self.at = start + 2; // one letter, as names of fields often are
+            return self.text.get(start..=start).map(Text::Plain);
+        }
         let end = self.special(start)?;
         if *self.bytes.get(end)? == b'"' {
             self.at = end + 1;
@@ -253,6 +259,12 @@ impl<'a> Reader<'a, '_> {
             b'r' => '\r',
             b't' => '\t',
             b'u' => {
+                // The separators of properties.
+                match self.bytes.get(at + 1..at + 5)? {
+                    b"0001" => return Some(('\u{1}', 5)),
+                    b"0002" => return Some(('\u{2}', 5)),
+                    _ => {}
+                }
                 let unit = self.hex4(at + 1)?;
                 return match unit {
                     0xD800..=0xDBFF => {

@@ -127,18 +127,22 @@ class LaneConnection:
         self, buffer: bytes | bytearray | memoryview, limits: FrameLimits = frame.SERVER_LIMITS
     ) -> tuple[list[Command], int, int, str | None]:
         """Takes the place of `frame.split`, and deals with the frames at once: what it answers as
-        commands is only what has to wait behind commands that were put off."""
+        commands is only what has to wait behind commands that were put off, or may find no room."""
         peer, lane, number = self._peer, self._lane, self.number
-        start = 0
+        start = pulled_size = 0
         while not peer.is_put_off():
+            room, unsent_room = peer.rooms()
+            if pulled_size > unsent_room:
+                break  # a peer that takes all at once must not keep the others waiting
             found, start, ahead, taken, under_way, answers, pulled = self._feed(
-                number, buffer, start, lane.now_ms(), *peer.rooms()
+                number, buffer, start, lane.now_ms(), room, unsent_room - pulled_size
             )
             if taken:
                 peer.took(under_way)
                 lane.request_end()
             if pulled is not None:
                 peer.answered(answers)
+                pulled_size += sum(row[3] for row in pulled)
                 lane.note_pulled(peer.caller, cast("Sequence[_Pulled]", pulled))
             if found is not None:
                 commands = cast("list[Command]", found)

@@ -7,12 +7,22 @@ their answers are built by hand from text, not through `encode_ext`.
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Coroutine
+from typing import Any, Final
 
-from pyromq.api import Caller, MessagesApi, PullRequest, PullStatus, SendRequest, SendResult
+from pyromq.api import (
+    Caller,
+    MessagesApi,
+    PullRequest,
+    PullStatus,
+    SendReceiver,
+    SendRequest,
+    SendResult,
+    StoredSend,
+)
 from pyromq.codes import RequestCode, ResponseCode
-from pyromq.errors import PullForbidden, RequestRefused
-from pyromq.frontends.remoting.table import Answer, PlainVerb, WaitingVerb
+from pyromq.errors import FlushTimedOut, PullForbidden, RequestRefused
+from pyromq.frontends.remoting.table import Answer, Holding, Verb
 from pyromq.units import LogOffset, QueueOffset
 from pyromq.wire.remoting.frame import Command
 from pyromq.wire.remoting.headers import encode_ext
@@ -28,6 +38,7 @@ from pyromq.wire.remoting.headers.send import (
     SendHeader,
     SendHeaderV2,
 )
+from pyromq.wire.remoting.native import SendAnswerWriter, send_answers, split
 
 _COMMIT: Final = int(PullFlag.COMMIT_OFFSET)
 _SUSPEND: Final = int(PullFlag.SUSPEND)
@@ -40,35 +51,69 @@ class MessageRows:
 
     def __init__(self, broker: MessagesApi) -> None:
         self._broker = broker
+        self._write: SendAnswerWriter
+        """Writes answers with the marks that the next two say."""
+        self._region_id: str | None = None
+        self._is_traced: bool | None = None
 
-    def rows(self) -> list[tuple[RequestCode, PlainVerb | WaitingVerb]]:
+    def rows(self) -> list[tuple[RequestCode, Verb]]:
+        send = Holding(self.send, send_request)
         return [
-            (RequestCode.SEND_MESSAGE, self.send),
-            (RequestCode.SEND_MESSAGE_V2, self.send),
-            (RequestCode.SEND_BATCH_MESSAGE, self.send_batch),
+            (RequestCode.SEND_MESSAGE, send),
+            (RequestCode.SEND_MESSAGE_V2, send),
+            (RequestCode.SEND_BATCH_MESSAGE, send),
             (RequestCode.PULL_MESSAGE, self.pull),
             (RequestCode.LITE_PULL_MESSAGE, self.pull),
             (RequestCode.QUERY_MESSAGE, self.query),
             (RequestCode.VIEW_MESSAGE_BY_ID, self.view),
         ]
 
-    async def send(
-        self, caller: Caller, header: SendHeader | SendHeaderV2, command: Command
-    ) -> Answer:
+    def send(
+        self, caller: Caller, request: SendRequest, command: Command, receiver: SendReceiver
+    ) -> Answer | Coroutine[Any, None, Answer] | None:
         """A batch may also come under the codes of single messages, told by its header alone."""
-        request = send_request(header, command)
+        if request.is_batch:
+            return self._send_batch(caller, request)
+        broker = self._broker
         try:
-            if header.batch:
-                return _sent(await self._broker.send_batch(caller, request))
-            return _sent(await self._broker.send(caller, request))
+            stored = broker.store(caller, request)
+        except RequestRefused as error:
+            return refused_send(broker, error)
+        if stored.sequence:
+            return self._finish(request, stored)
+        if request.is_oneway:
+            broker.hold(stored, b"", receiver)
+            return None
+        if stored.region_id is not self._region_id or stored.is_traced is not self._is_traced:
+            self._settle_marks(stored)
+        answer = self._write(
+            command.serialize_type,
+            command.opaque,
+            stored.queue_id,
+            stored.queue_offset,
+            stored.log_offset,
+            stored.unique_key,
+        )
+        broker.hold(stored, answer, receiver)
+        return None
+
+    async def _finish(self, request: SendRequest, stored: StoredSend) -> Answer:
+        try:
+            return sent(await self._broker.finish(request, stored))
         except RequestRefused as error:
             return refused_send(self._broker, error)
 
-    async def send_batch(self, caller: Caller, header: SendHeaderV2, command: Command) -> Answer:
+    async def _send_batch(self, caller: Caller, request: SendRequest) -> Answer:
         try:
-            return _sent(await self._broker.send_batch(caller, send_request(header, command)))
+            return sent(await self._broker.send_batch(caller, request))
         except RequestRefused as error:
             return refused_send(self._broker, error)
+
+    def _settle_marks(self, stored: StoredSend) -> None:
+        """From now on answers tell of the broker what this one does."""
+        marks = _marks(stored.region_id, is_traced=stored.is_traced)
+        self._write = send_answers(self._broker.message_id_prefix, marks).write
+        self._region_id, self._is_traced = stored.region_id, stored.is_traced
 
     async def pull(self, caller: Caller, header: PullHeader, command: Command) -> Answer:
         flags = header.sys_flag
@@ -136,10 +181,11 @@ class MessageRows:
 
 def send_marks(broker: MessagesApi) -> dict[str, str]:
     """What the answer to a send tells of the broker, whatever became of the message."""
-    return {
-        EXT_MSG_REGION: broker.region_id,
-        EXT_TRACE_ON: "true" if broker.is_traced else "false",
-    }
+    return _marks(broker.region_id, is_traced=broker.is_traced)
+
+
+def _marks(region_id: str, *, is_traced: bool) -> dict[str, str]:
+    return {EXT_MSG_REGION: region_id, EXT_TRACE_ON: "true" if is_traced else "false"}
 
 
 def refused_send(broker: MessagesApi, error: RequestRefused) -> Answer:
@@ -163,16 +209,29 @@ def send_request(header: SendHeader | SendHeaderV2, command: Command) -> SendReq
         default_topic_queue_nums=header.default_topic_queue_nums,
         unit_mode=bool(header.unit_mode),
         is_oneway=command.is_oneway,
+        is_batch=bool(header.batch) or command.code == RequestCode.SEND_BATCH_MESSAGE,
     )
 
 
-def _sent(result: SendResult) -> Answer:
+def lost_send(answer: bytes, error: RequestRefused) -> Command:
+    """What is said instead of `answer`, made beforehand, to a send whose promise was not kept."""
+    response = split(answer).commands[0]
+    if isinstance(error, FlushTimedOut):
+        response.code = ResponseCode.FLUSH_DISK_TIMEOUT
+        return response
+    response.code = int(error.code)
+    response.remark = error.remark
+    response.ext = {name: response.ext[name] for name in (EXT_MSG_REGION, EXT_TRACE_ON)}
+    return response
+
+
+def sent(result: SendResult) -> Answer:
+    """The answer that a stored message gets. `SendAnswers` is its native twin."""
     ext = {
         "msgId": result.msg_id,
         "queueId": str(result.queue_id),
         "queueOffset": str(result.queue_offset),
-        EXT_MSG_REGION: result.region_id,
-        EXT_TRACE_ON: "true" if result.is_traced else "false",
+        **_marks(result.region_id, is_traced=result.is_traced),
     }
     if result.transaction_id:
         ext["transactionId"] = result.transaction_id
@@ -183,7 +242,9 @@ def _sent(result: SendResult) -> Answer:
 
 __all__ = [
     "MessageRows",
+    "lost_send",
     "refused_send",
     "send_marks",
     "send_request",
+    "sent",
 ]

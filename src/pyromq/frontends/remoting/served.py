@@ -11,21 +11,25 @@ ends, the rest waits: reading pauses until the peer has taken what it asked for.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from pyromq.api import Caller
-from pyromq.codes import VERSION_5_5_0, LanguageCode
+from msgspec import Struct
+
+from pyromq.api import Caller, SendRequest
+from pyromq.codes import VERSION_5_5_0, LanguageCode, RequestCode
 from pyromq.errors import ProtocolViolation, RequestRefused, SystemBusy
 from pyromq.frontends.remoting.express import ExpressLane
+from pyromq.frontends.remoting.messages import lost_send
 from pyromq.frontends.remoting.table import Answer, Table, refusal
 from pyromq.turn import Turn
 from pyromq.units import MIB
 from pyromq.waiting import Latch
-from pyromq.wire.remoting.connection import RemotingConnection
+from pyromq.wire.remoting.connection import RemotingConnection, Splitter
 from pyromq.wire.remoting.frame import FLAG_ONEWAY, FLAG_RESPONSE, Command
 from pyromq.wire.remoting.headers import decode_header
+from pyromq.wire.remoting.native import split, splitter_of_sends
 
 if TYPE_CHECKING:
     from pyromq.wire.remoting.native import SocketReader
@@ -44,6 +48,7 @@ from again when half of them are committed."""
 
 ROOM_STEP: Final = 1024
 """The reader is told of fewer or more verbs under way in such steps."""
+_split_sends: Final = splitter_of_sends(SendRequest)
 
 # Why a connection is not read from.
 _PUT_OFF: Final = 1
@@ -112,6 +117,12 @@ class Door(Protocol):
     def left(self, connection: ServedConnection, reason: str) -> None: ...
 
 
+def _splitter_of(table: Table) -> Splitter:
+    """Sends come typed where their verb takes them so."""
+    row = table.get(RequestCode.SEND_MESSAGE_V2)
+    return split if row is None or row.holding is None else _split_sends
+
+
 class ServedConnection:
     """The protocol of one accepted connection, as the transport drives it."""
 
@@ -137,7 +148,8 @@ class ServedConnection:
         self._door = door
         self._table = table
         self._lane = None if lane is None else lane.connect(self, output.peer.host)
-        self._wire = RemotingConnection(splitter=None if self._lane is None else self._lane.deal)
+        splitter: Splitter = _splitter_of(table) if self._lane is None else self._lane.deal
+        self._wire = RemotingConnection(splitter=splitter)
         self._put_off: deque[Command] = deque()
         """Commands of the last chunk that wait for room; empty while reading is not paused."""
         self._in_flight = 0
@@ -377,26 +389,60 @@ class ServedConnection:
             self._answer(command, Answer(code=3, remark=remark))
             return
         self._wire.is_proven = True
-        header_type, plain, waiting = row
+        header_type, plain, waiting, holding = row
         caller = self._caller
         if command.version != caller.version or command.language is not self._language:
             caller = self._renamed_caller(command)
+        outcome: Answer | Coroutine[Any, None, Answer] | None
+        is_under_way = False
         try:
-            header = None if header_type is None else decode_header(header_type, command.ext)
+            header: Struct | None = command.typed
+            if header is None and header_type is not None:
+                header = decode_header(header_type, command.ext)
+                if holding is not None:
+                    header = holding.request(header, command)
             if plain is not None:
-                self._answer(command, plain(caller, header, command))
-                return
-            on_lane = 0 if self._lane is None else self._lane.held_count
-            if self._in_flight + on_lane >= IN_FLIGHT_MAX:
-                raise SystemBusy("[OVERLOAD]system busy, start flow control for a while")
+                outcome = plain(caller, header, command)
+            else:
+                on_lane = 0 if self._lane is None else self._lane.held_count
+                if self._in_flight + on_lane >= IN_FLIGHT_MAX:
+                    raise SystemBusy("[OVERLOAD]system busy, start flow control for a while")
+                self._in_flight += 1
+                is_under_way = True
+                if holding is not None:
+                    outcome = holding.verb(caller, header, command, self)
+                    if outcome is None:  # the broker has the answer, see `kept`
+                        return
+                else:
+                    assert waiting is not None, "a row is plain, waits or holds"
+                    outcome = waiting(caller, header, command)
         except RequestRefused as error:
-            self._answer(command, refusal(error))
+            outcome = refusal(error)
         except Exception as error:  # noqa: BLE001 — a fault in one verb costs one request
-            self._answer(command, self._door.failed(self, command, error))
+            outcome = self._door.failed(self, command, error)
+        if isinstance(outcome, Answer):
+            if is_under_way:
+                self._in_flight -= 1
+            self._answer(command, outcome)
         else:
-            assert waiting is not None, "a row is plain or waits"
-            self._in_flight += 1
-            self._step(waiting(caller, header, command), command)
+            self._step(outcome, command)
+
+    def kept(self, count: int, answers: bytes) -> None:
+        """See `SendReceiver`."""
+        self._in_flight -= count
+        if answers and not self._is_closed:
+            self._wire.send_encoded(answers)
+            self._change()
+
+    def lost(self, answers: Sequence[bytes], error: RequestRefused) -> None:
+        """See `SendReceiver`."""
+        self._in_flight -= len(answers)
+        if self._is_closed:
+            return
+        for answer in answers:
+            if answer:
+                self._wire.send(lost_send(answer, error))
+        self._change()
 
     def _step(self, verb: Coroutine[Any, None, Answer], command: Command) -> None:
         """The same as `waiting.step`, without its closures."""

@@ -38,6 +38,8 @@ class Command(msgspec.Struct, gc=False):
     """Header fields as text; `headers.decode_header` makes them typed."""
     body: bytes = b""
     serialize_type: SerializeType = SerializeType.JSON
+    typed: msgspec.Struct | None = None
+    """What it asks for, if its reader was told of what type; then `ext` is empty."""
 
     @property
     def is_response(self) -> bool:

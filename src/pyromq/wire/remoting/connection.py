@@ -34,8 +34,8 @@ _LENGTH_SIZE: Final = 4
 class RemotingConnection:
     """Bytes ⇄ commands of one connection, and what is left over between two reads."""
 
-    __slots__ = ("_filled", "_limits", "_needed", "_outgoing", "_split", "_tail", "_unsent",
-                 "is_proven", "violation")  # fmt: skip
+    __slots__ = ("_filled", "_limits", "_needed", "_outgoing", "_split", "_tail", "is_proven",
+                 "unsent_bytes", "violation")  # fmt: skip
 
     def __init__(
         self, limits: FrameLimits = SERVER_LIMITS, *, splitter: Splitter | None = None
@@ -49,7 +49,8 @@ class RemotingConnection:
         self._needed = 0
         """Size of the unfinished frame; 0 while its prefix is incomplete."""
         self._outgoing: list[bytes] = []
-        self._unsent = 0
+        self.unsent_bytes = 0
+        """How much `data_to_send` would return now."""
         self.is_proven = False
         """Set by the owner once a request was accepted. Before, an unfinished frame takes about as
         much memory as arrived of it, whatever length it declares; after, its whole size at once."""
@@ -65,11 +66,6 @@ class RemotingConnection:
     def received_bytes_of_frame(self) -> int:
         """How much of the unfinished frame has arrived. For the owner's stall check."""
         return self._filled
-
-    @property
-    def unsent_bytes(self) -> int:
-        """What `data_to_send` would return now."""
-        return self._unsent
 
     def receive_data(self, data: bytes | bytearray | memoryview) -> list[Command]:
         """The commands that `data` completes. `data` may be reused after the call."""
@@ -148,21 +144,21 @@ class RemotingConnection:
         """Queues one command. Raises ValueError if its header form cannot carry it."""
         head = encode_head(command)
         self._outgoing.append(head)
-        self._unsent += len(head)
+        self.unsent_bytes += len(head)
         if command.body:
             self._outgoing.append(command.body)
-            self._unsent += len(command.body)
+            self.unsent_bytes += len(command.body)
 
     def send_encoded(self, data: bytes) -> None:
         """Queues whole frames."""
         self._outgoing.append(data)
-        self._unsent += len(data)
+        self.unsent_bytes += len(data)
 
     def data_to_send(self) -> bytes:
         """All queued bytes, joined once; the queue is empty afterwards."""
         data = b"".join(self._outgoing)
         self._outgoing.clear()
-        self._unsent = 0
+        self.unsent_bytes = 0
         return data
 
 

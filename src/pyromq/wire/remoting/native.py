@@ -7,7 +7,8 @@ results by construction where the form is odd, and by test where it is plain.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Final, cast
 
 import msgspec
@@ -26,24 +27,54 @@ NOT_PLAIN: Final = -1
 NativeLane = _native.ExpressLane
 SocketReader = _native.SocketReader
 
-_reader: Final = _native.FrameReader(
-    Command, list(LanguageCode), SerializeType.JSON, SerializeType.ROCKETMQ
-)
+SendAnswerWriter = Callable[[int, int, int, int, int, str], bytes]
+"""Serialize type, number of the request, queue id, queue offset, log offset, UNIQ_KEY ("": none)
+of a stored send → the answer's frame."""
+
+Splitter = Callable[[bytes | bytearray | memoryview, FrameLimits], Split]
+
+
+def _new_reader(send_type: type[msgspec.Struct] | None) -> _native.FrameReader:
+    return _native.FrameReader(
+        Command, list(LanguageCode), SerializeType.JSON, SerializeType.ROCKETMQ, send_type
+    )
+
+
+_reader: Final = _new_reader(None)
 _writers: Final[dict[type[msgspec.Struct], _native.FieldWriter]] = {}
 
 
-def split(buffer: bytes | bytearray | memoryview, limits: FrameLimits = SERVER_LIMITS) -> Split:
+def split(
+    buffer: bytes | bytearray | memoryview,
+    limits: FrameLimits = SERVER_LIMITS,
+    *,
+    reader: _native.FrameReader = _reader,
+) -> Split:
     """See `frame.split`."""
-    found, start, needed = _reader.split(buffer, 0, *limits)
+    found, start, needed = reader.split(buffer, 0, *limits)
     commands = cast("list[Command]", found)
     while needed == NOT_PLAIN:
         one, size, _, violation = frame.split(memoryview(buffer)[start:], limits, count_max=1)
         if violation is not None:
             return Split(commands, start, 0, violation)
-        found, start, needed = _reader.split(buffer, start + size, *limits)
+        found, start, needed = reader.split(buffer, start + size, *limits)
         commands += one
         commands += cast("list[Command]", found)
     return Split(commands, start, needed, None)
+
+
+def splitter_of_sends(send_type: type[msgspec.Struct]) -> Splitter:
+    """As `split`, but sends of the plain form come as commands with `typed`, of that type.
+
+    Its members are those of `api.SendRequest`, in their order.
+    """
+    return partial(split, reader=_new_reader(send_type))
+
+
+def send_answers(id_prefix: str, marks: Mapping[str, str]) -> _native.SendAnswers:
+    """Writes the answers to stored sends. `id_prefix`: the part of an offsetMsgId before the log
+    offset; `marks`: what each answer tells of the broker."""
+    return _native.SendAnswers(id_prefix, list(marks.items()), VERSION_5_5_0)
 
 
 def express_lane(engine: object, begin_turn: Callable[[], int]) -> NativeLane:
@@ -98,11 +129,14 @@ def decode_records(data: bytes | bytearray | memoryview) -> list[Record]:
 __all__ = [
     "NOT_PLAIN",
     "NativeLane",
+    "SendAnswerWriter",
     "SocketReader",
     "decode_batch",
     "decode_records",
     "encode_ext",
     "encode_head",
     "express_lane",
+    "send_answers",
     "split",
+    "splitter_of_sends",
 ]

@@ -233,6 +233,85 @@ def test_answers_on_the_lane_go_straight_to_the_socket(direct: LaneHouse) -> Non
     assert output.write_sizes == []
 
 
+def pulls(house: LaneHouse, traffic: Traffic, count: int) -> list[bytes]:
+    """Pulls of some 20 KB each, which the lane takes."""
+    house.receive(0, b"".join(encode(traffic.send(0, b="TopicTest")) for _ in range(4)))
+    sent = traffic.send(0, b="TopicTest", e="0")
+    sent.body = bytes(5_000)
+    house.receive(0, b"".join(encode(sent) for _ in range(4)))
+    house.end_turn()
+    made = [
+        traffic.pull(24, queueOffset="0", queueId="0", maxMsgNums="32") for _ in range(count + 1)
+    ]
+    house.receive(0, encode(made[0]))
+    house.end_turn()
+    house.answers()
+    return [encode(pull) for pull in made[1:]]
+
+
+def test_what_pulls_find_leaves_in_the_call_that_read_them(direct: LaneHouse) -> None:
+    output, traffic = direct.outputs[0], Traffic()
+    first, second = pulls(direct, traffic, 2)
+    output.write_sizes.clear()
+    direct.receive(0, first + second)
+    assert not direct.turns.is_due, "nothing is left for a turn's end"
+    answers = split_answers(direct.answers()[0])
+    assert [answer.code for answer in answers] == [0, 0]
+    assert len(answers[0].body) > 5_000
+    assert output.write_sizes == []
+
+
+def test_pulls_wait_for_room_where_answers_go_straight_to_the_socket(
+    direct: LaneHouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output = direct.outputs[0]
+    frames = pulls(direct, Traffic(), 11)
+    monkeypatch.setattr(served, "UNSENT_MAX", 30_000)
+    direct.receive(0, b"".join(frames))
+    assert [output.is_reading] == [False]
+    assert 0 < len(output.read()) < 11
+    direct.end_turn()
+    assert [output.is_reading] == [True]
+    direct.receive(0, frames[0])
+    assert len(direct.answers()[0]) > 0
+
+
+def test_pulls_among_other_requests_have_no_more_room(
+    direct: LaneHouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output, traffic = direct.outputs[0], Traffic()
+    frames = pulls(direct, traffic, 40)
+    monkeypatch.setattr(served, "UNSENT_MAX", 60_000)
+    verb = encode(traffic.plain(30, {"topic": "TopicTest", "queueId": "0"}))
+    direct.receive(0, b"".join(verb + pull for pull in frames))
+    assert [output.is_reading] == [False]
+    before = split_answers(output.read())
+    assert 0 < sum(len(answer.body) for answer in before) < 120_000
+    direct.end_turn()
+    assert [output.is_reading] == [True]
+    answers = before + split_answers(output.read())
+    assert {answer.code for answer in answers} == {0}
+    assert len(answers) == 80
+
+
+def test_what_a_socket_does_not_take_of_pulls_goes_before_what_comes_after(
+    direct: LaneHouse,
+) -> None:
+    output, traffic = direct.outputs[0], Traffic()
+    assert isinstance(output, SocketOutput)
+    frames = pulls(direct, traffic, 40)
+    output.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)
+    verb = encode(traffic.plain(30, {"topic": "TopicTest", "queueId": "0"}))
+    direct.receive(0, verb + b"".join(frames[:20]) + verb + b"".join(frames[20:]))
+    assert output.waiting, "the socket does not take all"
+    assert output.descriptor is None
+    direct.end_turn()
+    answers = split_answers(output.read())
+    assert {answer.code for answer in answers} == {0}
+    assert len(answers) == 42
+    assert len({answer.opaque for answer in answers}) == 41
+
+
 def test_what_a_socket_does_not_take_follows_in_its_order(direct: LaneHouse) -> None:
     output, traffic = direct.outputs[0], Traffic()
     assert isinstance(output, SocketOutput)

@@ -7,6 +7,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+mod checksums;
 mod directed;
 mod disk;
 mod dropped;

@@ -30,6 +30,10 @@ pub struct Plan {
     pub writers: Vec<String>,
     /// Paths of all data syncs, in order.
     pub synced: Vec<PathBuf>,
+    /// Of a file whose path contains this the device cannot read the bytes from here to there.
+    pub unreadable: Option<(String, u64, u64)>,
+    /// Reads of segments so far.
+    pub log_reads: usize,
 }
 
 #[derive(Default)]
@@ -57,6 +61,10 @@ impl Faults {
 
     pub fn writers(&self) -> Vec<String> {
         self.plan.lock().unwrap().writers.clone()
+    }
+
+    pub fn log_reads(&self) -> usize {
+        self.plan.lock().unwrap().log_reads
     }
 
     pub fn log_syncs(&self) -> usize {
@@ -100,6 +108,15 @@ struct FaultyFile {
 
 impl DiskFile for FaultyFile {
     fn read_at(&self, buffer: &mut [u8], at: u64) -> io::Result<usize> {
+        let path = self.path.to_str().unwrap();
+        let mut plan = self.faults.plan.lock().unwrap();
+        plan.log_reads += usize::from(path.contains("commitlog"));
+        if let Some((part, from, to)) = &plan.unreadable {
+            if path.contains(part.as_str()) && at < *to && *from < at + buffer.len() as u64 {
+                return Err(io::Error::from_raw_os_error(libc::EIO));
+            }
+        }
+        drop(plan);
         self.file.read_at(buffer, at)
     }
 

@@ -1,0 +1,150 @@
+"""Answers to sends are made when a message is in the log, and held until its promise is kept."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pyromq.codes import ResponseCode
+from pyromq.frontends.remoting import served
+from pyromq.wire.remoting import frame
+from pyromq.wire.remoting.frame import FLAG_ONEWAY, Command, SerializeType
+from tests.support.lane_house import LaneHouse, split_answers
+from tests.unit.wire.samples import SEND_EXT
+
+MARKS = {"MSG_REGION": "DefaultRegion", "TRACE_ON": "true"}
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> Iterator[LaneHouse]:
+    it = LaneHouse(tmp_path, has_lane=False, clients=2)
+    it.create_topic("TopicTest")
+    yield it
+    it.close()
+
+
+def send(
+    opaque: int, *, flag: int = 0, form: SerializeType = SerializeType.JSON, **ext: str
+) -> bytes:
+    return frame.encode(
+        Command(310, opaque, flag, ext={**SEND_EXT, **ext}, body=b"b", serialize_type=form)
+    )
+
+
+def told(house: LaneHouse, client: int = 0) -> list[Command]:
+    return split_answers(house.outputs[client].take())
+
+
+def test_no_answer_leaves_before_the_turn_is_written(house: LaneHouse) -> None:
+    house.receive(0, send(1) + send(2))
+    house.connections[0].flush()
+    assert told(house) == []
+    house.end_turn()
+    assert [(one.opaque, one.code) for one in told(house)] == [(1, 0), (2, 0)]
+
+
+def test_with_sync_flush_the_answer_waits_for_the_sync(house: LaneHouse) -> None:
+    house.engine.held_commit = house.engine.positions().commit
+    house.receive(0, send(1))
+    house.end_turn()
+    assert told(house) == []
+    house.engine.held_commit = None
+    house.turn.end()
+    assert [one.code for one in told(house)] == [0]
+
+
+@pytest.mark.parametrize("form", SerializeType)
+def test_a_sync_that_is_late_is_told_with_the_place_of_the_message(
+    house: LaneHouse, form: SerializeType
+) -> None:
+    house.engine.held_commit = house.engine.positions().commit
+    house.receive(0, send(7, form=form))
+    house.end_turn()
+    house.advance(6_000)
+    (late,) = told(house)
+    assert (late.code, late.opaque, late.remark) == (ResponseCode.FLUSH_DISK_TIMEOUT, 7, None)
+    assert late.serialize_type is form
+    assert late.ext["queueOffset"] == "0"
+    assert late.ext["transactionId"] == "FD000000000000000000000000000002573E30946E0967319E800000"
+    assert house.broker.counters.put_count == 1
+
+
+def test_a_failed_sync_is_told_with_no_place(house: LaneHouse) -> None:
+    house.engine.held_commit = house.engine.positions().commit
+    house.engine.told_failure = "the disk is gone"
+    house.receive(0, send(7) + send(8, flag=FLAG_ONEWAY))
+    house.end_turn()
+    (failed,) = told(house)
+    assert (failed.code, failed.opaque) == (ResponseCode.SERVICE_NOT_AVAILABLE, 7)
+    assert failed.remark == "the store failed: the disk is gone"
+    assert failed.ext == MARKS
+
+
+def test_a_one_way_send_is_counted_and_not_answered(house: LaneHouse) -> None:
+    house.receive(0, send(1, flag=FLAG_ONEWAY) + send(2))
+    house.end_turn()
+    assert [one.opaque for one in told(house)] == [2]
+    assert house.broker.counters.put_count == 2
+
+
+def test_answers_tell_of_the_broker_as_it_was_when_they_were_stored(house: LaneHouse) -> None:
+    house.receive(0, send(1))
+    house.configure(region_id="Elsewhere", trace_on=False)
+    house.receive(0, send(2))
+    house.end_turn()
+    first, second = told(house)
+    assert {name: first.ext[name] for name in MARKS} == MARKS
+    assert second.ext["MSG_REGION"] == "Elsewhere"
+    assert second.ext["TRACE_ON"] == "false"
+
+
+def test_a_client_that_left_is_not_answered_and_its_message_counts(house: LaneHouse) -> None:
+    house.receive(0, send(1))
+    house.receive(1, send(1))
+    house.connections.pop(0).closed("gone")
+    house.end_turn()
+    assert told(house) == []
+    assert [one.code for one in told(house, 1)] == [0]
+    assert house.broker.counters.put_count == 2
+
+
+def test_held_answers_count_as_requests_under_way_until_they_leave(
+    house: LaneHouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(served, "IN_FLIGHT_MAX", 2)
+    house.receive(0, send(1) + send(2) + send(3))
+    house.end_turn()
+    assert [one.code for one in told(house)] == [0, 0, ResponseCode.SYSTEM_BUSY]
+    house.receive(0, send(4) + send(5))
+    house.end_turn()
+    assert [one.code for one in told(house)] == [0, 0]
+
+
+def test_refused_sends_do_not_stay_under_way(
+    house: LaneHouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(served, "IN_FLIGHT_MAX", 1)
+    for opaque in range(3):
+        house.receive(0, send(opaque, e="99"))
+    house.end_turn()
+    refused = told(house)
+    assert [one.code for one in refused] == [ResponseCode.INVALID_PARAMETER] * 3
+    assert refused[0].ext == MARKS
+
+
+def test_half_a_surrogate_pair_in_a_key_is_told_as_a_question_mark(house: LaneHouse) -> None:
+    odd = send(1).replace(b"\\u0001FD0000", b"\\u0001\\ud800")
+    assert odd != send(1)
+    house.receive(0, odd + send(2))
+    house.end_turn()
+    first, second = told(house)
+    assert first.ext["transactionId"][0] == "?"
+    assert second.code == 0
+
+
+def test_the_message_that_creates_its_topic_waits_for_the_topic_too(house: LaneHouse) -> None:
+    house.receive(0, send(1, b="New") + send(2, b="New") + send(3))
+    house.end_turn()
+    assert [(one.opaque, one.code) for one in told(house)] == [(1, 0), (2, 0), (3, 0)]

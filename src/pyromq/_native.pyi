@@ -400,8 +400,11 @@ class ExpressLane:
         body_size_max: int,
         topic_sys_flag: int,
         group_sys_flag: int,
+        hold_min_ms: int,
+        hold_max_ms: int,
     ) -> None:
-        """Lets a group pull from a topic by a filter text, or by its own subscription (None)."""
+        """Lets a group pull from a topic by a filter text, or by its own subscription (None); its
+        polls wait at least and at most so long. ValueError if that is not possible."""
 
     def close_pullers(self) -> None:
         """Closes the lane for all pulls."""
@@ -451,17 +454,19 @@ class ExpressLane:
     ]:
         """`(commands, end, ahead, taken, size, answers, pulled)`: deals with frames from `start`.
 
-        Takes sends, `taken` in all, while fewer than `room` of the connection wait (with records of
-        `size` bytes afterwards), and answers pulls that find something, until a frame is not for
-        the lane; then collects commands until one is.
+        Takes sends, `taken` in all, while fewer than `room` requests of the connection wait (with
+        records of `size` bytes afterwards), answers pulls that find something, and keeps those that
+        may wait for it, until a frame is not for the lane; then collects commands until one is.
         `end` is where the next frame begins, `ahead` what is there: the size of an unfinished
         frame, 0 while that is unknown, −1 a frame that the reference must judge, −2 a pull that has
         to wait, as more than `unsent_room` bytes are answered, −3 a frame for the lane, once
         `commands` are served.
-        `pulled` has of each pair, if there are pulls: (pair, pulls, messages, bytes, places,
-        commits). `places` are (queue id, next offset), of which the last one of a queue counts,
-        `commits` (queue id, offset to commit, the queue's end). `answers` is what is still to be
-        written for them: all of it if `set_direct` named no socket, else what that did not take.
+        `pulled` has of each pair, if there are any, (pair, pulls, messages, bytes, places,
+        commits), `places` being (queue id, next offset), of which the last one of a queue counts,
+        and `commits` (queue id, offset to commit, the queue's end). Pulls that wait now are in
+        `places` and `commits`, but in none of the numbers; `begin_waits` is to be called. `answers`
+        is what is still to be written: all of it if `set_direct` named no socket, else what that
+        did not take.
         """
 
     def held_count(self) -> int:
@@ -518,6 +523,79 @@ class ExpressLane:
         | None
     ):
         """Answers what has waited for the whole timeout with `code`; as `release`."""
+
+    def poll_count(self) -> int:
+        """Pulls that wait for a message."""
+
+    def poll_count_of(self, number: int) -> int:
+        """Those of a connection."""
+
+    def looked_at_count(self) -> int:
+        """Waiting pulls that were looked at, each time that they were."""
+
+    def limit_polls(self, room: int, connection_room: int) -> None:
+        """So many may wait in all, and so many of each connection. None before the first call."""
+
+    def limit_polls_of(self, number: int, room: int) -> None:
+        """So many of a connection, as long as it is here."""
+
+    def watch(self, topic: str, is_watched: bool) -> None:
+        """`wake` tells arrivals of the topic, as long as this was called with True more often."""
+
+    def begin_waits(self, monotonic_ms: int) -> None:
+        """Pulls that wait since the last call wait since now. `wake` and `end_waits` do it too."""
+
+    def wake(
+        self, monotonic_ms: int
+    ) -> (
+        tuple[
+            list[tuple[object, int, int, bytes]],
+            list[tuple[int, int, int, int, list[tuple[int, int]], list[tuple[int, int, int]]]],
+            list[tuple[object, object, int, int, int, int, list[int] | None]],
+            list[tuple[str, int, int]],
+        ]
+        | None
+    ):
+        """Takes the engine's arrivals, and answers pulls that wait for them. None if nobody else
+        has to know of it, or:
+
+        `(peer, requests, bytes of its records that still wait, frames)` as from `release`;
+        rows of the pulls that were answered, as `feed` has them; `(peer,
+        command, next offset, deadline in monotonic ms, messages wanted, bytes wanted, tag hashes)`
+        of each that has to go on elsewhere; `(topic, queue id, the queue's end)` of arrivals of
+        watched topics, and of those by which a pull was given back.
+        """
+
+    def take_woken(
+        self,
+    ) -> list[tuple[int, int, int, int, list[tuple[int, int]], list[tuple[int, int, int]]]]:
+        """Rows of the pulls that were answered in turns that ended natively, as from `wake`."""
+
+    def end_waits(
+        self, monotonic_ms: int
+    ) -> (
+        tuple[
+            list[tuple[object, int, int, bytes]],
+            list[tuple[int, int, int, int, list[tuple[int, int]], list[tuple[int, int, int]]]],
+            list[tuple[object, object, int, int, int, int, list[int] | None]],
+            list[tuple[str, int, int]],
+        ]
+        | None
+    ):
+        """Answers pulls whose time is over; as `wake`."""
+
+    def refuse_polls(self, code: int, remark: str) -> None:
+        """Answers all that wait with a code and a remark."""
+
+    def take_polls_of_topic(
+        self, topic: str
+    ) -> list[tuple[object, object, int, int, int, int, list[int] | None]]:
+        """Pulls of the topic wait here no longer; as they are given back by `wake`."""
+
+    def take_polls_of_groups(
+        self, groups: Sequence[str]
+    ) -> list[tuple[object, object, int, int, int, int, list[int] | None]]:
+        """The same of groups."""
 
 @final
 class SocketReader:

@@ -56,9 +56,33 @@ class CountingLane:
         return getattr(self.native, name)
 
     def feed(self, *arguments: Any) -> Any:
+        before = self.native.poll_count()
         fed = self.native.feed(*arguments)
         self.counts["pulled on the lane"] += sum(row[1] for row in fed[6] or ())
+        self.counts["parked on the lane"] += self.native.poll_count() - before
         return fed
+
+    def wake(self, monotonic_ms: int) -> Any:
+        return self.woken("woken", self.native.wake(monotonic_ms))
+
+    def end_waits(self, monotonic_ms: int) -> Any:
+        return self.woken("ended", self.native.end_waits(monotonic_ms))
+
+    def woken(self, how: str, woken: Any) -> Any:
+        if woken is not None:
+            self.counts[f"{how} on the lane"] += sum(row[1] for row in woken[1])
+            self.counts["given back"] += len(woken[2])
+        return woken
+
+    def take_polls_of_topic(self, topic: str) -> Any:
+        return self.given_back(self.native.take_polls_of_topic(topic))
+
+    def take_polls_of_groups(self, groups: Sequence[str]) -> Any:
+        return self.given_back(self.native.take_polls_of_groups(groups))
+
+    def given_back(self, polls: Sequence[Any]) -> Any:
+        self.counts["given back"] += len(polls)
+        return polls
 
 
 def run(
@@ -122,16 +146,25 @@ def compare(houses: tuple[LaneHouse, LaneHouse], traffic: Sequence[Step]) -> Tra
             # Before the turn's end a verb's answer waits, and one of the lane may have left.
             assert one.answers() == other.answers(), step
         assert one.close_reasons() == other.close_reasons(), step
+        assert one.broker.parked_count == other.broker.parked_count, step
+        assert one.offsets() == other.offsets(), step
     for house in houses:
         house.end_turn()
         house.turn.end()
     assert one.answers() == other.answers()
-    assert one.broker.parked_count == other.broker.parked_count
-    assert arrived(one) == arrived(other)
+    assert one.lane is not None
+    told = iter(other.engine.arrivals)
+    assert all(arrival in told for arrival in one.lane.arrivals), "told in their order"
     made.found_count = one.broker.counters.found_count
     assert one.counted() == other.counted()
     assert one.offsets() == other.offsets()
     assert [len(house.connections) for house in houses] == [3, 3]
+    for name in ("mend", "polls", "polls"):
+        made.run(houses, Step(KINDS[name], 20, 1, 1))
+    for house in houses:
+        house.stop()
+    assert one.answers() == other.answers()
+    assert [house.broker.parked_count for house in houses] == [0, 0]
     for house in houses:
         house.close()
     assert one.files() == other.files()
@@ -180,6 +213,28 @@ def test_nine_of_ten_requests_take_the_express_lane() -> None:
     assert on_lane >= LANE_SHARE_MIN * (counts["sent"] + counts["found"]), counts
 
 
+def test_long_polls_wait_and_end_on_the_express_lane() -> None:
+    """Also where one in ten steps changes a topic, a group or a subscription; groups that may not
+    pull for a while then, and filters that are new, take the verb."""
+    counts = Counter[str]()
+    kinds = [KINDS[name] for name in ("burst", "polls", "burst", "end_turn", "polls", "advance")]
+    for seed in range(6):
+        dice = random.Random(seed)
+        traffic = [
+            Step(
+                KINDS["change"] if dice.randrange(10) == 0 else dice.choice(kinds),
+                *(dice.randrange(1000) for _ in range(3)),
+            )
+            for _ in range(60)
+        ]
+        counted(traffic, counts)
+    assert counts["polls"] > 2_000
+    assert counts["parked on the lane"] >= counts["polls"] * 0.4, counts
+    ended = counts["woken on the lane"] + counts["ended on the lane"]
+    assert ended > counts["given back"] > 50, counts
+    assert min(counts["woken on the lane"], counts["ended on the lane"]) > 100, counts
+
+
 def counted(traffic: Sequence[Step], counts: Counter[str], **houses: bool) -> None:
     """Runs the traffic, and adds what took the lane."""
     lanes: list[NativeLane] = []
@@ -192,6 +247,7 @@ def counted(traffic: Sequence[Step], counts: Counter[str], **houses: bool) -> No
     counts["lane"] += sum(native.taken_by_all() for native in lanes)
     counts["sent"] += made.lane_count
     counts["found"] += made.found_count
+    counts["polls"] += made.poll_count
 
 
 class PlantedLane:
@@ -254,6 +310,47 @@ def in_counts(place: int, change: Callable[[list[Any]], list[Any]]) -> Callable[
         return tuple(changed)
 
     return wrong
+
+
+def in_woken(place: int, change: Callable[[Any], Any]) -> Callable[..., Any]:
+    """Each row of one list that `wake` or `end_waits` tells is changed."""
+
+    def wrong(right: Callable[..., Any], monotonic_ms: int) -> Any:
+        woken = right(monotonic_ms)
+        if woken is None:
+            return None
+        changed = list(woken)
+        changed[place] = [change(row) for row in changed[place]]
+        return tuple(changed)
+
+    return wrong
+
+
+def other_pull(place: int, inner: int | None = None) -> Callable[[Any], Any]:
+    """One more in one number of a row that is told of pulls, or of each part in that place."""
+
+    def more(row: tuple[Any, ...], place: int) -> tuple[Any, ...]:
+        return *row[:place], row[place] + 1, *row[place + 1 :]
+
+    def change(row: Any) -> Any:
+        if inner is None:
+            return more(row, place)
+        return *row[:place], [more(part, inner) for part in row[place]], *row[place + 1 :]
+
+    return change
+
+
+def other_poll(place: int, value: Any) -> Callable[[Any], Any]:
+    """Another value in one place of a poll that is given back."""
+    return lambda row: (*row[:place], value(row[place]), *row[place + 1 :])
+
+
+def other_frames(old: bytes, new: bytes) -> Callable[[Any], Any]:
+    return lambda row: (*row[:3], row[3].replace(old, new))
+
+
+def nothing(*_: Any) -> None:
+    """It does not happen."""
 
 
 def delay_now(arguments: list[Any]) -> None:
@@ -349,6 +446,31 @@ PLANTED: dict[str, tuple[str, Callable[..., Any]]] = {
     "topic's flag": ("put_puller", in_puller(topic_sys_flag=1)),
     "group's flag": ("put_puller", in_puller(group_sys_flag=1)),
     "newest subscription": ("put_puller", in_puller(sub_version=1 << 40)),
+    "hold at least": ("put_puller", in_puller(hold_min_ms=300)),
+    "hold at most": ("put_puller", in_puller(hold_max_ms=300)),
+    "begin of waits": ("begin_waits", lambda right, now_ms: right(now_ms + 300)),
+    "nobody is woken": ("wake", nothing),
+    "woken by": (
+        "wake",
+        in_woken(0, other_frames(b'"nextBeginOffset":"', b'"nextBeginOffset":"1')),
+    ),
+    "woken with": ("wake", in_woken(0, other_frames(b"\x00\x09minOffset", b"\x00\x09minoffset"))),
+    "woken up to": ("wake", in_woken(1, other_pull(4, 1))),
+    "messages woken for": ("wake", in_woken(1, other_pull(2))),
+    "bytes woken for": ("wake", in_woken(1, other_pull(3))),
+    "given back at": ("wake", in_woken(2, other_poll(2, lambda offset: offset + 1))),
+    "an arrival too few": (
+        "wake",
+        lambda right, now_ms: (lambda woken: woken and (*woken[:3], []))(right(now_ms)),
+    ),
+    "watched": ("watch", nothing),
+    "nobody is due": ("end_waits", nothing),
+    "ended by": ("end_waits", in_woken(1, other_pull(4, 1))),
+    "misses": ("end_waits", in_woken(1, other_pull(1))),
+    "polls of a topic": ("take_polls_of_topic", lambda _, topic: [topic][:0]),
+    "polls of groups": ("take_polls_of_groups", lambda _, groups: list(groups)[:0]),
+    "code of the end": ("refuse_polls", lambda right, code, remark: right(code + 1, remark)),
+    "remark of the end": ("refuse_polls", lambda right, code, remark: right(code, remark + ".")),
     "waits": ("release", in_counts(1, lambda waits: [(n + 1, ms) for n, ms in waits])),
     "time of waits": ("release", in_counts(1, lambda waits: [(n, ms + 11) for n, ms in waits])),
     "messages": ("release", in_counts(2, lambda puts: [(t, n + 1, b, r) for t, n, b, r in puts])),
@@ -361,6 +483,7 @@ def fixed_traffic() -> list[Step]:
     """Every kind of step a few times, and every kind of odd request."""
     names = (
         "burst", "batches", "end_turn", "mixed", "end_turn", "burst", "pulls", "pulls", "advance",
+        "polls", "burst", "end_turn", "polls", "change", "polls", "advance", "burst", "polls",
         "configure", "too_early", "limit", "reconnect", "mangled", "slow_sync",
     )  # fmt: skip
     traffic = [
@@ -368,9 +491,14 @@ def fixed_traffic() -> list[Step]:
         for turn in range(4)
         for place, name in enumerate(names)
     ]
-    return traffic + [
+    traffic += [
         Step(KINDS[name], a, 0, a) for a in range(ODD_COUNT) for name in ("mixed", "end_turn")
     ]
+    for change in range(11):
+        ways = ("mend", "polls", "polls", "burst", "end_turn", "polls", "advance", "polls")
+        traffic += [Step(KINDS[name], 99 + change, 8 * change, change) for name in ways]
+        traffic.append(Step(KINDS["change"], change, 0, change))
+    return traffic
 
 
 @pytest.mark.parametrize("has_sockets", [False, True], ids=["outputs", "sockets"])

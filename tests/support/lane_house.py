@@ -6,6 +6,7 @@ store's files; which arrivals were told; what was counted.
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import select
 import socket
@@ -38,7 +39,7 @@ from pyromq.store.metadata import Metadata
 from pyromq.store.native import NativeEngine
 from pyromq.transport.connection import Peer
 from pyromq.turn import Turn
-from pyromq.units import HOUR_MS, LogOffset
+from pyromq.units import HOUR_MS, LogOffset, QueueOffset
 from pyromq.waiting import step
 from pyromq.wire.remoting import frame
 from pyromq.wire.remoting.headers import REQUEST_HEADERS
@@ -228,6 +229,17 @@ class WatchedEngine(NativeEngine):
         return arrivals
 
 
+class WatchedLane(ExpressLane):
+    """Notes which arrivals it told."""
+
+    arrivals: list[Arrival]
+
+    def wake(self, monotonic_ms: int) -> Sequence[tuple[str, int, int]]:
+        told = super().wake(monotonic_ms)
+        self.arrivals += [Arrival(topic, at, QueueOffset(end)) for topic, at, end in told]
+        return told
+
+
 class LaneHouse:
     """One broker; time and turns move by hand."""
 
@@ -281,6 +293,7 @@ class LaneHouse:
             store_settings=Settings(
                 StoreConfig(
                     max_message_size_bytes=16 << 10,
+                    max_transfer_count_on_message_in_memory=1000,
                     mapped_file_size_commit_log_bytes=files.segment_size,
                 )
             ),
@@ -290,11 +303,12 @@ class LaneHouse:
             random_below=lambda bound: bound - 1,
             unique_keys=UniqueKeys(STORE_HOST[:4], 4711, 0xCAFE, UTC),
         )
-        self.lane: ExpressLane | None = None
+        self.lane: WatchedLane | None = None
         if has_lane:
             begin_turn = begin_turn_of(self.clock, turn)
             native = cast(NativeLane, plant(express_lane(self.engine, begin_turn)))
-            self.lane = ExpressLane(native, self.broker, self.clock, turn)
+            self.lane = WatchedLane(native, self.broker, self.clock, turn)
+            self.lane.arrivals = []
             self.broker.add_express(self.lane)
         table = dict(broker_table(self.broker))
         if not has_held_answers:
@@ -371,6 +385,11 @@ class LaneHouse:
     def advance(self, duration_ms: int) -> None:
         self.clock.advance(duration_ms)
         self.broker.cleanup.run_due()
+        self.end_turn()
+
+    def stop(self) -> None:
+        """The broker stops, and with it whatever waits."""
+        asyncio.run(self.broker.stop())
         self.end_turn()
 
     def answers(self) -> list[list[bytes]]:

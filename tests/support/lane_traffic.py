@@ -10,6 +10,7 @@ import json
 from collections.abc import Callable, Sequence
 from typing import Any, Final, NamedTuple
 
+from pyromq.domain.subscription import tag_hash
 from pyromq.units import LogOffset
 from pyromq.wire.batch import BatchItem, encode_batch
 from pyromq.wire.remoting.command import FLAG_ONEWAY, FLAG_RESPONSE, SerializeType
@@ -49,6 +50,8 @@ class Traffic:
         """Sends with a code of the lane."""
         self.found_count = 0
         """Pulls that found something."""
+        self.poll_count = 0
+        """Pulls made to wait."""
 
     def next_opaque(self) -> int:
         self.opaque += 1
@@ -120,6 +123,8 @@ class Traffic:
         """Ordinary sends with one command of another kind between them."""
         commands = [self.send(step.b + at) for at in range(8 + step.a % 24)]
         odd = self.odd(step.a + step.b * 7)
+        if odd.code == 222:
+            self.end_polls(houses, step)
         commands.insert(step.b % (len(commands) + 1), odd)
         commands += [self.send(step.c + at) for at in range(step.c % 5)]
         self.give(houses, step, commands)
@@ -137,8 +142,31 @@ class Traffic:
             commands.append(command)
         self.give(houses, step, commands)
 
-    def pull(self, n: int, **changed: str | None) -> Command:
-        flags = (4, 5, 0, 3, 6, 4)[n % 6]
+    def polls(self, houses: Sequence[LaneHouse], step: Step) -> None:
+        """Pulls at the ends of queues, which wait for what comes; some by filters that are new."""
+        self.end_turn(houses, step)
+        commands = []
+        for at in range(10 + step.a % 30):
+            n = step.b + at
+            command = self.pull(
+                n,
+                (6, 2, 7, 3, 6)[n % 5],
+                topic=("TopicTest", "Other", "TopicTest", "Tagged")[n // 4 % 4],
+                suspendTimeoutMillis=str((90, 700, 5000, -1)[n % 4 - (n % 9 == 0)]),
+            )
+            if n % 8 == 0 and "subscription" in command.ext:
+                command.ext["subscription"] = f"TagA || Tag{n}"
+            topic, queue_id = command.ext["topic"], int(command.ext["queueId"])
+            command.ext["queueOffset"] = str(
+                houses[1].engine.queue_range(topic, queue_id).max_offset
+            )
+            commands.append(command)
+        self.poll_count += len(commands)
+        self.give(houses, step, commands)
+
+    def pull(self, n: int, flags: int | None = None, **changed: str | None) -> Command:
+        if flags is None:
+            flags = (4, 5, 0, 3, 6, 4)[n % 6]
         text = ("*", "TagA", "*", "TagC")[n % 4 * (n % 19 < 12)]
         ext: dict[str, str | None] = {
             "consumerGroup": GROUP if n % 23 else "Other",
@@ -149,6 +177,10 @@ class Traffic:
             "subVersion": str(n % 3), "maxMsgBytes": (None, "2000")[n % 2],
             "expressionType": (None, "TAG")[n % 2], "bname": "broker-a",
         }  # fmt: skip
+        if flags & 2:
+            # It may wait. Then it wants all that comes, so that it is the same which of several
+            # polls of one queue is the last to tell how far its group is.
+            ext |= {"maxMsgNums": "1000", "maxMsgBytes": None}
         ext.update(changed)
         plain = {name: value for name, value in ext.items() if value is not None}
         command = self.plain(11, plain)
@@ -246,6 +278,30 @@ class Traffic:
         for house in houses:
             house.end_turn()
 
+    def mend(self, houses: Sequence[LaneHouse], step: Step) -> None:
+        """Polls are possible again, whatever was changed."""
+        commands = [
+            self.plain(200, body=_group(GROUP, may_consume=True)),
+            self.plain(17, _topic("TopicTest")),
+            self.plain(34, body=_heartbeat(step.a)),
+        ]
+        self.give(houses, step, commands)
+        self.end_turn(houses, step)
+
+    def change(self, houses: Sequence[LaneHouse], step: Step) -> None:
+        """What polls wait for changes: topic, group or subscription."""
+        odd = (3, 4, 5, 33, 34, 35, 36, 37, 38, 39, 40)[step.a % 11]
+        if odd == 39:
+            self.end_polls(houses, step)
+        self.give(houses, step, [self.odd(ODD_COUNT * step.b + odd)])
+
+    def end_polls(self, houses: Sequence[LaneHouse], step: Step) -> None:
+        """Before a reset: of several polls of one client and queue it is told to the one that is
+        asked first, whichever that is. Clients have one each; so has the test of it alone."""
+        self.end_turn(houses, step)
+        for house in houses:
+            house.advance(6000)
+
     def advance(self, houses: Sequence[LaneHouse], step: Step) -> None:
         for house in houses:
             house.advance(step.a % 700)
@@ -307,8 +363,8 @@ class Traffic:
             connection.closed("closed by the peer")
 
     def reconnect(self, houses: Sequence[LaneHouse], step: Step) -> None:
-        """A client leaves, perhaps without its answers, and comes again. Where the lane may
-        write to its socket some of them have left already, so there the turn ends before."""
+        """A client leaves, perhaps without its answers, and comes again. Where the lane may write
+        to its socket some of them have left already, so there the turn ends before."""
         if any(house.has_sockets for house in houses):
             self.end_turn(houses, step)
         for house in houses:
@@ -356,8 +412,15 @@ _ACTIONS: Final[Sequence[Callable[[Traffic, Sequence[LaneHouse], Step], None]]] 
     Traffic.slow_sync,
     Traffic.pulls,
     Traffic.burst,
+    Traffic.polls,
+    Traffic.burst,
+    Traffic.end_turn,
+    Traffic.polls,
     Traffic.pulls,
+    Traffic.change,
+    Traffic.mend,
     Traffic.pulls,
+    Traffic.polls,
     Traffic.mixed,
     Traffic.pulls,
     Traffic.pulls,
@@ -372,9 +435,11 @@ def _group(name: str, *, may_consume: bool) -> bytes:
 
 
 def _heartbeat(n: int, model: str = "CLUSTERING") -> bytes:
+    tags = ([], ["TagA"], ["TagA", "TagB"])[n % 3]
     wanted = {
         "topic": "TopicTest",
-        "subString": ("*", "TagA", "TagA || TagB")[n % 3],
+        "subString": " || ".join(tags) or "*",
+        "codeSet": [tag_hash(tag) for tag in tags],
         "subVersion": n % 5,
     }
     consumer = {"groupName": GROUP, "messageModel": model, "subscriptionDataSet": [wanted]}

@@ -23,6 +23,9 @@ from pyromq.api.clients import (
 )
 from pyromq.api.express import (
     ExpressApi,
+    ExpressDoor,
+    ExpressParked,
+    ExpressPolls,
     ExpressPull,
     ExpressPulled,
     ExpressReplies,
@@ -103,6 +106,9 @@ __all__ = [
     "DirectConsumption",
     "DirectMessage",
     "ExpressApi",
+    "ExpressDoor",
+    "ExpressParked",
+    "ExpressPolls",
     "ExpressPull",
     "ExpressPulled",
     "ExpressReplies",

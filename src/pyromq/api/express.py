@@ -1,9 +1,9 @@
 """What the broker and a door's express lane ask of each other.
 
 The lane (`frontends/remoting/express.py`) stores and answers ordinary sends, and pulls that find
-something, without a Python object per message. Which are ordinary, and what is added to messages,
-the broker says beforehand; so the rules stay where they are. What the lane cannot decide by these
-terms takes the verbs.
+something or may wait for it, without a Python object per message. Which are ordinary, and what is
+added to messages, the broker says beforehand; so the rules stay where they are. What the lane
+cannot decide by these terms takes the verbs.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections.abc import Collection, Sequence
 from typing import NamedTuple, Protocol
 
 from pyromq.api.caller import Caller
+from pyromq.api.messages import PullRequest, PullResult
 from pyromq.errors import RequestRefused
 from pyromq.units import LogOffset, QueueOffset
 
@@ -57,20 +58,38 @@ class ExpressPull(NamedTuple):
     body_size_max: int
     topic_sys_flag: int
     group_sys_flag: int
+    hold_min_ms: int
+    """A long poll waits at least so long, and at most `hold_max_ms`, whatever it asks for."""
+    hold_max_ms: int
 
 
 class ExpressPulled(NamedTuple):
-    """Pulls that the lane has answered together."""
+    """Pulls that the lane has answered together, or that wait there now."""
 
     topic: str
     group: str
     request_count: int
+    """Those that were answered."""
     message_count: int
+    """None, if they were answered without messages."""
     size: int
     places: Sequence[tuple[int, QueueOffset]]
     """Queue id, and where its next pull goes on; the last one of a queue counts."""
     commits: Sequence[tuple[int, QueueOffset, QueueOffset]]
     """Queue id, the offset to be kept as the group's, and the queue's end."""
+
+
+class ExpressParked(NamedTuple):
+    """How far a pull has come that waited on the lane."""
+
+    queue_offset: QueueOffset
+    """Where it goes on: behind messages that it did not want."""
+    deadline_ms: int
+    """Monotonic ms until which it waits."""
+    message_count_max: int
+    body_size_max: int
+    tag_hashes: frozenset[int] | None
+    """What it wants; None: everything."""
 
 
 class ExpressApi(Protocol):
@@ -92,7 +111,13 @@ class ExpressApi(Protocol):
         ...
 
     def express_pulled(self, caller: Caller, pulled: ExpressPulled) -> None:
-        """Pulls of the caller were answered."""
+        """Pulls of the caller were answered, or wait."""
+        ...
+
+    async def pull_parked(
+        self, caller: Caller, request: PullRequest, parked: ExpressParked
+    ) -> PullResult:
+        """Goes on with a pull that waited on the lane: as `pull` would, had it waited there."""
         ...
 
 
@@ -154,8 +179,65 @@ class ExpressReplies(Protocol):
         ...
 
 
+class ExpressPolls(Protocol):
+    """What the broker asks a lane on which pulls wait for messages.
+
+    What the lane cannot decide it gives back: the pull goes on in `ExpressApi.pull_parked` before
+    the call that gave it back has ended.
+    """
+
+    @property
+    def poll_count(self) -> int:
+        """Pulls that wait there."""
+        ...
+
+    def poll_count_of(self, connection_id: int) -> int:
+        """Those of one connection."""
+        ...
+
+    def limit_polls(self, room: int, connection_room: int) -> None:
+        """So many may wait there in all, and so many of each connection."""
+        ...
+
+    def limit_polls_of(self, connection_id: int, room: int) -> None:
+        """So many of this connection, as others of it wait elsewhere."""
+        ...
+
+    def watch(self, topic: str, *, is_watched: bool) -> None:
+        """Arrivals of this topic are told by `wake`, or not any more."""
+        ...
+
+    def wake(self, monotonic_ms: int) -> Sequence[tuple[str, int, int]]:
+        """Takes the engine's arrivals and answers who waits for them. Returns (topic, queue, one
+        past the newest message) of those that are watched, or by which a pull was given back."""
+        ...
+
+    def end_waits(self, monotonic_ms: int) -> None:
+        """Answers those whose time is over, or gives them back."""
+        ...
+
+    def give_back_topic(self, topic: str) -> None:
+        """Gives back all pulls from this topic."""
+        ...
+
+    def give_back_groups(self, groups: Collection[str]) -> None:
+        """Gives back all pulls of these groups."""
+        ...
+
+    def refuse_polls(self, error: RequestRefused) -> None:
+        """Answers all with this refusal."""
+        ...
+
+
+class ExpressDoor(ExpressReplies, ExpressPolls, Protocol):
+    """All that the broker asks a lane."""
+
+
 __all__ = [
     "ExpressApi",
+    "ExpressDoor",
+    "ExpressParked",
+    "ExpressPolls",
     "ExpressPull",
     "ExpressPulled",
     "ExpressReplies",

@@ -17,7 +17,7 @@ from pathlib import Path
 from shutil import disk_usage
 from typing import Final
 
-from pyromq.api import ExpressReplies, Peers
+from pyromq.api import ExpressDoor, Peers
 from pyromq.broker.admin import DiskSpace, DiskSpaceOf, RuntimeInfo
 from pyromq.broker.alarm import Alarm
 from pyromq.broker.cleanup import Chore, Cleanup
@@ -280,6 +280,7 @@ class Broker:
         self.express_topic = self._express.topic
         self.express_pull = self._pulls.express
         self.express_pulled = self._pulls.express_pulled
+        self.pull_parked = self._pulls.pull_parked
 
         self.consumer_offset = self._offsets.committed
         self.commit_offset = self._offsets.commit
@@ -395,7 +396,7 @@ class Broker:
         that all stages have to run."""
         if self._is_store_closed or self._drained is not None:
             return False
-        if self._parked or self._delays.has_deliveries or not self._store_turn.end_short():
+        if self._delays.has_deliveries or not self._store_turn.end_short():
             return False
         if not self._store_turn.is_settled and self._commit_alarm.due_ms is None:
             self._set_commit_alarm()
@@ -423,7 +424,7 @@ class Broker:
     def _wake(self) -> None:
         if self._is_store_closed:
             return
-        arrivals = self._engine.take_arrivals()
+        arrivals = self._express.take_arrivals(self._engine, self._clock.monotonic_ms())
         if arrivals:
             # First who would never ask again: a long poll has a deadline.
             self._delays.arrived(arrivals)
@@ -435,9 +436,10 @@ class Broker:
         """A door through which clients can be told something by the broker itself."""
         self._peers.add(peers)
 
-    def add_express(self, lane: ExpressReplies) -> None:
+    def add_express(self, lane: ExpressDoor) -> None:
         """A door's express lane; one at most."""
         self._express.add(lane)
+        self._parked.add_lane(lane)
 
     @property
     def broker_name(self) -> str:

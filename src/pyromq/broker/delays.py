@@ -145,11 +145,11 @@ class Delays:
         self._set_alarm()
 
     def end_turn(self) -> None:
-        """The log was written, or that failed; the journal comes next."""
+        """The log was written, a slow disk was given what to write, or that failed; the journal
+        comes next."""
         if not self._deliveries:
             return
-        positions = self._engine.positions()
-        lost = self._deliveries.end_turn(positions.written)
+        lost = self._deliveries.end_turn(self._engine.positions().appended)
         for number, offset in lost.items():
             level = self._levels[number]
             level.next_offset = offset

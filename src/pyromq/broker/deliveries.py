@@ -27,13 +27,23 @@ class _Batch(NamedTuple):
     """Of each message, where the log ends with its copy."""
 
 
+class _Turn(NamedTuple):
+    """The copies of one turn."""
+
+    end: LogOffset
+    """Of the last of them."""
+    first: dict[int, QueueOffset]
+    """Level → its first message among them."""
+    next: dict[int, QueueOffset]
+    """Level → offset behind its last one."""
+
+
 class Deliveries:
     """What is known of copies between append and flush."""
 
     def __init__(self) -> None:
         self._turn: list[_Batch] = []
-        self._unsafe: deque[tuple[LogOffset, dict[int, QueueOffset]]] = deque()
-        """(end of a turn's copies, level → offset behind the last one delivered)."""
+        self._unsafe: deque[_Turn] = deque()
 
     def __len__(self) -> int:
         """Groups of copies that are not safe yet."""
@@ -44,34 +54,38 @@ class Deliveries:
         assert ends, "something was delivered"
         self._turn.append(_Batch(level, first_offset, ends))
 
-    def end_turn(self, written: LogOffset) -> dict[int, QueueOffset]:
-        """The turn's copies are in the file as far as `written`; the others are gone.
+    def end_turn(self, appended: LogOffset) -> dict[int, QueueOffset]:
+        """The log goes as far as `appended`: copies behind it are gone, as a write failed. To be
+        called before anything else is appended in their place. (Copies that a slow disk is still
+        being given are not gone.)
 
-        Returns the first offset that was not written, of the levels concerned.
+        Returns the first offset that is gone, of the levels concerned.
         """
         lost: dict[int, QueueOffset] = {}
-        kept: dict[int, QueueOffset] = {}
-        end = LogOffset(0)
+        while self._unsafe and self._unsafe[-1].end > appended:
+            lost |= self._unsafe.pop().first
+        kept = _Turn(LogOffset(0), {}, {})
         for level, first_offset, ends in self._turn:
-            count = bisect_right(ends, written)
+            count = bisect_right(ends, appended)
             if count and level not in lost:
-                kept[level] = QueueOffset(first_offset + count)
-                end = max(end, ends[count - 1])
+                kept.first.setdefault(level, first_offset)
+                kept.next[level] = QueueOffset(first_offset + count)
+                kept = kept._replace(end=max(kept.end, ends[count - 1]))
             if count < len(ends):
                 lost.setdefault(level, QueueOffset(first_offset + count))
         self._turn.clear()
-        if kept:
+        if kept.next:
             if len(self._unsafe) >= UNSAFE_TURNS_MAX:
-                _, older = self._unsafe.pop()
-                kept = older | kept
-            self._unsafe.append((end, kept))
+                older = self._unsafe.pop()
+                kept = _Turn(kept.end, kept.first | older.first, older.next | kept.next)
+            self._unsafe.append(kept)
         return lost
 
     def safe(self, flushed: LogOffset) -> dict[int, int]:
         """Takes out what is on disk now: level → offset behind the last one that is safe."""
         moved: dict[int, int] = {}
-        while self._unsafe and self._unsafe[0][0] <= flushed:
-            moved |= self._unsafe.popleft()[1]
+        while self._unsafe and self._unsafe[0].end <= flushed:
+            moved |= self._unsafe.popleft().next
         return moved
 
 

@@ -8,10 +8,10 @@ when settings or the topic change. Whatever is left out here takes the verb.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Final
 
-from pyromq.api import ExpressReplies, ExpressTerms, ExpressTopic
+from pyromq.api import ExpressDoor, ExpressTerms, ExpressTopic
 from pyromq.broker.send import MULTI_TAG, stored_suffix
 from pyromq.broker.store_turn import StoreTurn
 from pyromq.broker.topics import Topics
@@ -24,8 +24,16 @@ from pyromq.domain.message import (
     offset_message_id_prefix,
 )
 from pyromq.domain.properties import PROPERTIES_LENGTH_MAX
-from pyromq.domain.topic import FORBIDDEN_TO_SEND, PERM_WRITE, RETRY_PREFIX, TOPIC_LENGTH_MAX
+from pyromq.domain.topic import (
+    FORBIDDEN_TO_SEND,
+    PERM_WRITE,
+    RETRY_PREFIX,
+    SCHEDULE_TOPIC,
+    TOPIC_LENGTH_MAX,
+)
 from pyromq.errors import ServiceUnavailable
+from pyromq.store.engine import Arrival, Engine
+from pyromq.units import QueueOffset
 
 _REFUSED_FLAGS: Final = TRANSACTION_FLAGS | INNER_BATCH_FLAGS
 
@@ -48,16 +56,27 @@ class Express:
         self._settings = settings
         self._body_size_max = store_settings.current.max_message_size_bytes
         self._id_prefix = offset_message_id_prefix(store_host)
-        self._lane: ExpressReplies | None = None
+        self._lane: ExpressDoor | None = None
         self._is_closed = False
         settings.on_change(self._settings_changed)
         store_settings.on_change(self._settings_changed)
 
-    def add(self, lane: ExpressReplies) -> None:
+    def add(self, lane: ExpressDoor) -> None:
         """From now on the lane's replies wait for the same positions as the verbs'."""
         assert self._lane is None, "a broker has one express lane"
         self._lane = self._store_turn.express = lane
+        lane.watch(SCHEDULE_TOPIC, is_watched=True)
         lane.changed(None)
+
+    def take_arrivals(self, engine: Engine, monotonic_ms: int) -> Sequence[Arrival]:
+        """The engine's arrivals. A lane serves its own polls by them, and tells only those for
+        which somebody waits elsewhere."""
+        if self._lane is None:
+            return engine.take_arrivals()
+        return [
+            Arrival(topic, queue_id, QueueOffset(max_offset))
+            for topic, queue_id, max_offset in self._lane.wake(monotonic_ms)
+        ]
 
     def close(self) -> None:
         """From now on nothing takes the lane any more; what waits on it is answered."""

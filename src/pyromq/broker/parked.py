@@ -5,6 +5,10 @@ happens, and there is no timer per poll. Four things wake it: a message that it 
 not want only move its offset forward), its deadline, a change of its topic or group, and the loss
 of its connection or of the broker.
 
+Ordinary pulls wait on a door's express lane, if there is one; what it cannot decide it gives back,
+and the poll goes on here. So the bounds are for both together, and whatever wakes polls for another
+reason than a message asks the lane for its own first.
+
 Source: longpolling.PullRequestHoldService of org.apache.rocketmq.broker 5.5.0, which scans all
 polls every 5 s instead.
 """
@@ -15,6 +19,7 @@ from collections.abc import Collection, Iterable
 from heapq import heapify, heappop, heappush
 from typing import Final
 
+from pyromq.api import ExpressPolls
 from pyromq.errors import RequestRefused, ServiceUnavailable, StoreFailed, SystemBusy
 from pyromq.store.engine import Arrival, Engine, QueueRead, ReadStatus
 from pyromq.units import QueueOffset
@@ -83,25 +88,44 @@ class ParkedPolls:
         self._deadlines: list[Poll] = []
         self._count = 0
         self._is_closed = False
+        self._lane: ExpressPolls | None = None
+
+    def add_lane(self, lane: ExpressPolls) -> None:
+        """Where ordinary pulls wait from now on."""
+        self._lane = lane
+        lane.limit_polls(POLLS_MAX - self._count, CONNECTION_POLLS_MAX)
+        for connection_id in self._by_connection:
+            self._limit_lane(connection_id)
+        for topic in self._by_topic:
+            lane.watch(topic, is_watched=True)
 
     def __len__(self) -> int:
-        return self._count
+        """Those of the lane included."""
+        return self._count if self._lane is None else self._count + self._lane.poll_count
 
     def park(self, poll: Poll) -> Latch[QueueRead | None]:
         """Keeps the poll until something wakes it; raises SystemBusy beyond the limits."""
         if self._is_closed:
             raise ServiceUnavailable("the broker is shutting down")
-        if self._count >= POLLS_MAX:
+        lane = self._lane
+        if len(self) >= POLLS_MAX:
             raise SystemBusy(f"{POLLS_MAX} pulls are waiting for messages, no more are held")
         own = self._by_connection.setdefault(poll.connection_id, {})
-        if len(own) >= CONNECTION_POLLS_MAX:
+        on_lane = 0 if lane is None else lane.poll_count_of(poll.connection_id)
+        if len(own) + on_lane >= CONNECTION_POLLS_MAX:
             raise SystemBusy(
                 f"{CONNECTION_POLLS_MAX} pulls of this connection are waiting, no more are held"
             )
         own[poll] = None
-        self._by_topic.setdefault(poll.topic, {}).setdefault(poll.queue_id, {})[poll] = None
+        queues = self._by_topic.get(poll.topic)
+        if queues is None:
+            queues = self._by_topic[poll.topic] = {}
+            if lane is not None:
+                lane.watch(poll.topic, is_watched=True)
+        queues.setdefault(poll.queue_id, {})[poll] = None
         heappush(self._deadlines, poll)
         self._count += 1
+        self._limit_lane(poll.connection_id)
         return poll.latch
 
     def wake(self, arrivals: Iterable[Arrival]) -> None:
@@ -116,6 +140,8 @@ class ParkedPolls:
 
     def wake_topic(self, topic: str) -> None:
         """The topic changed or is gone: its polls look again themselves."""
+        if self._lane is not None:
+            self._lane.give_back_topic(topic)
         for polls in list(self._by_topic.get(topic, {}).values()):
             for poll in list(polls):
                 self._finish(poll, None)
@@ -126,6 +152,8 @@ class ParkedPolls:
 
     def wake_groups(self, groups: Collection[str]) -> None:
         """The same for several. Rare, so all polls are gone through, once."""
+        if self._lane is not None:
+            self._lane.give_back_groups(groups)
         own = [
             poll for polls in self._by_connection.values() for poll in polls if poll.group in groups
         ]
@@ -134,6 +162,8 @@ class ParkedPolls:
 
     def expire(self, monotonic_ms: int) -> None:
         """Wakes the polls whose time is up."""
+        if self._lane is not None:
+            self._lane.end_waits(monotonic_ms)
         deadlines = self._deadlines
         while deadlines and (deadlines[0].latch.is_set or deadlines[0].deadline_ms <= monotonic_ms):
             poll = heappop(deadlines)
@@ -151,6 +181,9 @@ class ParkedPolls:
     def close(self) -> None:
         """Ends all polls: clients come back when the broker does, or go to another one."""
         self._is_closed = True
+        if self._lane is not None:
+            self._lane.limit_polls(0, 0)
+            self._lane.refuse_polls(ServiceUnavailable("the broker is shutting down"))
         for polls in list(self._by_connection.values()):
             for poll in list(polls):
                 self._fail(poll, ServiceUnavailable("the broker is shutting down"))
@@ -216,10 +249,21 @@ class ParkedPolls:
             del queues[poll.queue_id]
             if not queues:
                 del self._by_topic[poll.topic]
+                if self._lane is not None:
+                    self._lane.watch(poll.topic, is_watched=False)
         own = self._by_connection[poll.connection_id]
         del own[poll]
         if not own:
             del self._by_connection[poll.connection_id]
+        self._limit_lane(poll.connection_id)
+
+    def _limit_lane(self, connection_id: int) -> None:
+        """What waits here is not to wait there."""
+        if self._lane is None or self._is_closed:
+            return
+        own_count = len(self._by_connection.get(connection_id, ()))
+        self._lane.limit_polls(POLLS_MAX - self._count, CONNECTION_POLLS_MAX)
+        self._lane.limit_polls_of(connection_id, CONNECTION_POLLS_MAX - own_count)
 
 
 __all__ = ["CONNECTION_POLLS_MAX", "POLLS_MAX", "ParkedPolls", "Poll"]

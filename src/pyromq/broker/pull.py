@@ -13,6 +13,7 @@ from typing import Final, NamedTuple
 
 from pyromq.api import (
     Caller,
+    ExpressParked,
     ExpressPull,
     ExpressPulled,
     PullRequest,
@@ -130,19 +131,25 @@ class Pulls:
                 caller, group, topic, queue_id, request.commit_offset, read.max_offset
             )
         if status is PullStatus.NOT_FOUND and request.may_suspend:
-            poll = self._poll(caller, request, wanted)
-            found = await self._parked.park(poll)
-            wanted = self._check(caller, request)
-            moved_to = self._offsets.moved_by_reset(caller, request)
-            if moved_to is not None:
-                return self._reset(request, wanted, moved_to)
-            read = found or self._read(request, wanted, poll.queue_offset)
-            status = _status(read, poll.queue_offset)
-            if status is PullStatus.NOT_FOUND and poll.queue_offset > request.queue_offset:
-                # Messages came that were not wanted: the client goes on behind them.
-                status = PullStatus.RETRY_IMMEDIATELY
-                read = read._replace(status=ReadStatus.NO_MATCHED_MESSAGE)
-            self._offsets.note_pulled(group, topic, queue_id, read.next_offset)
+            return await self._wait(caller, request, self._poll(caller, request, wanted))
+        return self._result(request, read, status, wanted)
+
+    async def _wait(self, caller: Caller, request: PullRequest, poll: Poll) -> PullResult:
+        """What becomes of a pull that found nothing, whenever that is known."""
+        found = await self._parked.park(poll)
+        wanted = self._check(caller, request)
+        moved_to = self._offsets.moved_by_reset(caller, request)
+        if moved_to is not None:
+            return self._reset(request, wanted, moved_to)
+        read = found or self._read(request, wanted, poll.queue_offset)
+        status = _status(read, poll.queue_offset)
+        if status is PullStatus.NOT_FOUND and poll.queue_offset > request.queue_offset:
+            # Messages came that were not wanted: the client goes on behind them.
+            status = PullStatus.RETRY_IMMEDIATELY
+            read = read._replace(status=ReadStatus.NO_MATCHED_MESSAGE)
+        self._offsets.note_pulled(
+            request.consumer_group, request.topic, request.queue_id, read.next_offset
+        )
         return self._result(request, read, status, wanted)
 
     # --- reading --------------------------------------------------------------------------------
@@ -161,12 +168,8 @@ class Pulls:
             raise ServiceUnavailable(f"the store cannot be read: {error}") from error
 
     def _poll(self, caller: Caller, request: PullRequest, wanted: _Wanted) -> Poll:
-        settings = self._settings.current
-        timeout_ms = (
-            min(max(request.suspend_timeout_ms, 0), SUSPEND_TIMEOUT_MAX_MS)
-            if settings.long_polling_enable
-            else settings.short_polling_time_ms
-        )
+        hold_min_ms, hold_max_ms = self._hold_ms()
+        timeout_ms = min(max(request.suspend_timeout_ms, hold_min_ms), hold_max_ms)
         return Poll(
             request.topic,
             request.queue_id,
@@ -178,6 +181,13 @@ class Pulls:
             connection_id=caller.connection_id,
             deadline_ms=self._clock.monotonic_ms() + timeout_ms,
         )
+
+    def _hold_ms(self) -> tuple[int, int]:
+        """How long a poll waits at least and at most, whatever it asks for."""
+        settings = self._settings.current
+        if settings.long_polling_enable:
+            return 0, SUSPEND_TIMEOUT_MAX_MS
+        return settings.short_polling_time_ms, settings.short_polling_time_ms
 
     def _reset(self, request: PullRequest, wanted: _Wanted, moved_to: QueueOffset) -> PullResult:
         """Somebody set the group's offset: its client goes on there. What it commits with this
@@ -245,6 +255,7 @@ class Pulls:
             wanted = self._check(_NOBODY, request)
         except RequestRefused:
             return None
+        hold_min_ms, hold_max_ms = self._hold_ms()
         sub_version = LONG_MAX
         if text is None:
             sub_version = self._consumers[group].subscriptions[topic].subscription.sub_version
@@ -256,6 +267,8 @@ class Pulls:
             body_size_max=wanted.body_size_max,
             topic_sys_flag=wanted.topic.topic_sys_flag,
             group_sys_flag=wanted.group.group_sys_flag,
+            hold_min_ms=hold_min_ms,
+            hold_max_ms=hold_max_ms,
         )
 
     def express_pulled(self, caller: Caller, pulled: ExpressPulled) -> None:
@@ -265,7 +278,27 @@ class Pulls:
         offsets.note_all_pulled(group, topic, places)
         for queue_id, offset, end in commits:
             offsets.note_commit(caller, group, topic, queue_id, offset, end)
-        self._count_found(topic, group, message_count, size, request_count)
+        if message_count:
+            self._count_found(topic, group, message_count, size, request_count)
+        else:
+            self._counters.miss_count += request_count
+
+    async def pull_parked(
+        self, caller: Caller, request: PullRequest, parked: ExpressParked
+    ) -> PullResult:
+        """See `ExpressApi.pull_parked`."""
+        poll = Poll(
+            request.topic,
+            request.queue_id,
+            parked.queue_offset,
+            message_count_max=parked.message_count_max,
+            body_size_max=parked.body_size_max,
+            tag_hashes=parked.tag_hashes,
+            group=request.consumer_group,
+            connection_id=caller.connection_id,
+            deadline_ms=parked.deadline_ms,
+        )
+        return await self._wait(caller, request, poll)
 
     # --- the checks -----------------------------------------------------------------------------
 

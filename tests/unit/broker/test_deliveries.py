@@ -13,8 +13,8 @@ def add(made: Deliveries, level: int, first_offset: int, *ends: int) -> None:
     made.add(level, QueueOffset(first_offset), [LogOffset(end) for end in ends])
 
 
-def end_turn(made: Deliveries, written: int) -> dict[int, QueueOffset]:
-    return made.end_turn(LogOffset(written))
+def end_turn(made: Deliveries, appended: int) -> dict[int, QueueOffset]:
+    return made.end_turn(LogOffset(appended))
 
 
 def safe(made: Deliveries, flushed: int) -> dict[int, int]:
@@ -88,3 +88,30 @@ def test_many_turns_without_a_flush_are_counted_together(monkeypatch: pytest.Mon
     assert safe(made, 200) == {1: 1, 2: 2}
     assert safe(made, 999) == {}
     assert safe(made, 1000) == {1: 9, 2: 10}
+
+
+def test_a_write_that_fails_later_rewinds_all_turns_that_a_slow_disk_had_not_written() -> None:
+    made = Deliveries()
+    add(made, 1, 10, 100)
+    assert end_turn(made, 100) == {}
+    add(made, 1, 11, 200)
+    add(made, 2, 5, 300)
+    assert end_turn(made, 300) == {}
+    add(made, 1, 12, 400)
+    add(made, 3, 0, 500)
+    assert end_turn(made, 100) == {1: 11, 2: 5, 3: 0}
+    assert safe(made, 1_000) == {1: 11}
+    assert not made
+
+
+def test_what_became_one_group_of_many_is_rewound_to_its_beginning(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(deliveries, "UNSAFE_TURNS_MAX", 1)
+    made = Deliveries()
+    for turn in range(3):
+        add(made, 1, turn, 100 * (turn + 1))
+        assert end_turn(made, 100 * (turn + 1)) == {}
+    assert len(made) == 1
+    assert end_turn(made, 50) == {1: 0}
+    assert not made

@@ -13,13 +13,14 @@ use pyo3::types::{PyBytes, PyList, PyString};
 use rmqlane::fields::may_be_send;
 use rmqlane::lane::Promise;
 use rmqlane::pull::PULL;
-use rmqlane::pulled::{PulledRow, PulledRows};
-use rmqlane::{Arrived, Lane, Puller, Puts, Terms, Topic};
+use rmqlane::pulled::PulledRows;
+use rmqlane::{Arrived, Lane, Outcome, Puller, Puts, Terms, Topic, Woken};
 use rmqwire::frame::{self, Limits, Next};
 use rmqwire::header;
 
 use crate::engine::{translate, LogEngine};
 use crate::frames::FrameReader;
+use crate::polls::{rows_of, GivenBack, PollsWoken, PullsDone};
 use crate::wire::Input;
 
 /// What stands behind the last frame that was dealt with; else it is a frame's size, 0 if unknown.
@@ -32,37 +33,40 @@ const OUT_KEPT: usize = 1 << 20;
 const UNSETTLED: u8 = 1;
 /// Not at all: somebody in Python is needed for what follows from the write.
 const UNENDED: u8 = 2;
+/// Polls were answered of which Python is to be told.
+const WOKEN: u8 = 4;
 
-struct Inside {
-    lane: Lane,
+pub(crate) struct Inside {
+    pub(crate) lane: Lane,
     /// The connections' Python objects, by number.
-    peers: Vec<Option<Py<PyAny>>>,
+    pub(crate) peers: Vec<Option<Py<PyAny>>>,
     /// Answers of one call; kept for its memory.
     out: Vec<u8>,
     /// When this turn began, if something was taken in it.
     turn_ms: Option<i64>,
+    /// What polls were woken by in turns that ended natively, until Python asks.
+    pub(crate) woken: Woken,
 }
 
 /// One broker's express lane.
 #[pyclass(frozen)]
 pub struct ExpressLane {
-    engine: Py<LogEngine>,
-    reader: Py<FrameReader>,
+    pub(crate) engine: Py<LogEngine>,
+    pub(crate) reader: Py<FrameReader>,
     /// Has the turn ended soon, and tells the time.
     begin_turn: Py<PyAny>,
-    limits: Limits,
+    pub(crate) limits: Limits,
     inside: Mutex<Inside>,
 }
 
-type Released<'py> = (Py<PyAny>, u32, u64, Bound<'py, PyBytes>);
+pub(crate) type Released<'py> = (Py<PyAny>, u32, u64, Bound<'py, PyBytes>);
 type Rest<'py> = (Py<PyAny>, Bound<'py, PyBytes>);
 type Put<'py> = (Bound<'py, PyString>, u64, u64, u64);
 type Counts<'py> = (Vec<(u64, i64)>, Vec<Put<'py>>);
 type Happened<'py> = (Vec<Released<'py>>, Vec<(u64, i64)>, Vec<Put<'py>>);
-/// Pair, pulls, messages, bytes, (queue, next offset) and (queue, offset to commit, queue's end).
-type PullsDone = (u32, u64, u64, u64, Vec<(i32, i64)>, Vec<(i32, i64, i64)>);
 /// Commands for the regular lane, where the next frame begins, what stands there, sends taken, bytes
-/// of the connection's records that wait, answers of pulls that somebody must write, the pulls.
+/// of the connection's records that wait, answers of pulls that somebody must write, the pulls with
+/// those that wait now.
 type Fed<'py> = (
     Option<Bound<'py, PyList>>,
     usize,
@@ -97,6 +101,7 @@ impl ExpressLane {
         let engine = self.engine.get().engine();
         let mut inside = self.inside();
         let lane = &mut inside.lane;
+        let room = room.saturating_sub(lane.poll_count_of(number));
         let mut scratch = String::new();
         let mut at = 0;
         while let Next::Whole(found) = frame::next(&bytes[at..], &self.limits) {
@@ -156,7 +161,7 @@ impl ExpressLane {
         Ok(())
     }
 
-    fn inside(&self) -> MutexGuard<'_, Inside> {
+    pub(crate) fn inside(&self) -> MutexGuard<'_, Inside> {
         self.inside.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -164,6 +169,9 @@ impl ExpressLane {
     fn answer_now<'py>(&self, py: Python<'py>, number: u32) -> Option<Bound<'py, PyBytes>> {
         let mut inside = self.inside();
         let Inside { lane, out, .. } = &mut *inside;
+        if out.is_empty() {
+            return None;
+        }
         let count = lane.connections().write_now(number, out, send);
         let rest = (count < out.len()).then(|| PyBytes::new(py, &out[count..]));
         out.clear();
@@ -189,6 +197,7 @@ impl ExpressLane {
             peers: Vec::new(),
             out: Vec::new(),
             turn_ms: None,
+            woken: Woken::default(),
         };
         Self {
             engine,
@@ -268,7 +277,7 @@ impl ExpressLane {
 
     #[pyo3(signature = (
         topic, group, text, *, pair, queue_count, tag_hashes, sub_version, message_count_max,
-        body_size_max, topic_sys_flag, group_sys_flag
+        body_size_max, topic_sys_flag, group_sys_flag, hold_min_ms, hold_max_ms
     ))]
     #[expect(clippy::too_many_arguments)]
     fn put_puller(
@@ -284,7 +293,13 @@ impl ExpressLane {
         body_size_max: usize,
         topic_sys_flag: i32,
         group_sys_flag: i32,
-    ) {
+        hold_min_ms: i64,
+        hold_max_ms: i64,
+    ) -> PyResult<()> {
+        if hold_min_ms > hold_max_ms {
+            let text = format!("a poll waits at least {hold_min_ms} ms, at most {hold_max_ms} ms");
+            return Err(PyValueError::new_err(text));
+        }
         let puller = Puller {
             pair,
             queue_count,
@@ -294,8 +309,11 @@ impl ExpressLane {
             body_size_max,
             topic_sys_flag,
             group_sys_flag,
+            hold_min_ms,
+            hold_max_ms,
         };
         self.inside().lane.put_puller(topic, group, text, puller);
+        Ok(())
     }
 
     fn close_pullers(&self) {
@@ -375,8 +393,9 @@ impl ExpressLane {
         let mut scratch = String::new();
         let mut taken = 0;
         let (held, mut size) = self.inside().lane.connections().held(number);
-        let room = room.saturating_sub(held);
+        let room = room.saturating_sub(held + self.inside().lane.poll_count_of(number));
         let mut pulled = PulledRows::default();
+        let mut parked = 0;
         self.inside().out.clear();
         let mut at = start;
         let end = loop {
@@ -420,12 +439,26 @@ impl ExpressLane {
                     if lane.may_pull(&arrived) {
                         break GO_ON;
                     }
-                } else if let Some(done) = lane.pull(engine, &arrived, out) {
-                    pulled.add(&done);
-                    at += found.size;
-                    continue;
+                } else {
+                    match lane.pull(engine, &arrived, out) {
+                        Outcome::Answered(answered) => {
+                            pulled.add(&answered);
+                            at += found.size;
+                            continue;
+                        }
+                        Outcome::Waits(waits, poll) => {
+                            let frame = &bytes[at..at + found.size];
+                            if taken + parked < room && lane.park(number, poll, frame) {
+                                parked += 1;
+                                pulled.add_waiting(&waits);
+                                at += found.size;
+                                continue;
+                            }
+                        }
+                        Outcome::Left => (),
+                    }
                 }
-            } else if taken < room {
+            } else if taken + parked < room {
                 let mut inside = self.inside();
                 if let Some(request) = inside.lane.judge(&arrived, now_ms) {
                     if commands.is_some() {
@@ -456,18 +489,7 @@ impl ExpressLane {
             return Ok((commands, at, end, taken, size, None, None));
         }
         let answers = self.answer_now(py, number);
-        let rows = pulled.into_rows().into_iter().map(|row| {
-            let PulledRow {
-                pair,
-                request_count,
-                message_count,
-                size,
-                places,
-                commits,
-            } = row;
-            (pair, request_count, message_count, size, places, commits)
-        });
-        let pulled = Some(rows.collect());
+        let pulled = Some(rows_of(pulled));
         Ok((commands, at, end, taken, size, answers, pulled))
     }
 
@@ -519,20 +541,27 @@ impl ExpressLane {
         let mut inside = self.inside();
         let lane = &mut inside.lane;
         lane.release(positions.written, positions.commit, monotonic_ms);
-        let settled = if positions.commit == positions.appended {
+        let mut ended = if positions.commit == positions.appended {
             0
         } else {
             UNSETTLED
         };
-        if !lane.connections().are_all_direct() {
-            return Ok(settled | UNENDED);
+        let woken = lane.wake(self.engine.get().engine(), monotonic_ms);
+        let are_all_direct = lane.connections().are_all_direct();
+        inside.woken.add(woken);
+        if !are_all_direct || inside.woken.concerns_others() {
+            return Ok(ended | UNENDED);
         }
+        if !inside.woken.answered.is_empty() {
+            ended |= WOKEN;
+        }
+        let lane = &mut inside.lane;
         lane.take_ready(|_, _, _, _| ());
         drop(inside);
         for (peer, rest) in self.write_direct(py).into_iter().flatten() {
             peer.call_method1(py, "write", (rest,))?;
         }
-        Ok(settled)
+        Ok(ended)
     }
 
     /// What was counted since it was asked last, as [`ExpressLane::release`] tells it.
@@ -563,6 +592,72 @@ impl ExpressLane {
         inside.lane.expire(monotonic_ms, timeout_ms, code);
         inside.happened(py)
     }
+
+    // Long polls: what each of these does is in `polls.rs`.
+
+    fn poll_count(&self) -> usize {
+        self.inside().lane.poll_count()
+    }
+
+    fn poll_count_of(&self, number: u32) -> usize {
+        self.inside().lane.poll_count_of(number)
+    }
+
+    fn looked_at_count(&self) -> u64 {
+        self.inside().lane.looked_at
+    }
+
+    fn limit_polls(&self, room: usize, connection_room: usize) {
+        self.inside().lane.limit_polls(room, connection_room);
+    }
+
+    fn limit_polls_of(&self, number: u32, room: usize) {
+        self.inside().lane.limit_polls_of(number, Some(room));
+    }
+
+    fn watch(&self, topic: &str, is_watched: bool) {
+        self.inside().lane.watch(topic, is_watched);
+    }
+
+    fn begin_waits(&self, monotonic_ms: i64) {
+        self.inside().lane.begin_waits(monotonic_ms);
+    }
+
+    fn wake<'py>(&self, py: Python<'py>, monotonic_ms: i64) -> PyResult<Option<PollsWoken<'py>>> {
+        self.wake_polls(py, monotonic_ms)
+    }
+
+    fn take_woken(&self) -> Vec<PullsDone> {
+        self.take_woken_rows()
+    }
+
+    fn end_waits<'py>(
+        &self,
+        py: Python<'py>,
+        monotonic_ms: i64,
+    ) -> PyResult<Option<PollsWoken<'py>>> {
+        self.end_polls(py, monotonic_ms)
+    }
+
+    fn refuse_polls(&self, code: i16, remark: &str) {
+        self.inside().lane.refuse_polls(code, remark);
+    }
+
+    fn take_polls_of_topic<'py>(
+        &self,
+        py: Python<'py>,
+        topic: &str,
+    ) -> PyResult<Vec<GivenBack<'py>>> {
+        self.give_back(py, |lane| lane.take_polls_of_topic(topic))
+    }
+
+    fn take_polls_of_groups<'py>(
+        &self,
+        py: Python<'py>,
+        groups: Vec<String>,
+    ) -> PyResult<Vec<GivenBack<'py>>> {
+        self.give_back(py, |lane| lane.take_polls_of_groups(&groups))
+    }
 }
 
 /// Writes to a socket, without waiting; how many bytes went. What failed is left to who writes next.
@@ -577,6 +672,14 @@ impl Inside {
     /// Replies, waits and puts since the last call. What is made here cannot run finalizers; the lists
     /// and tuples around it are made after the lock is given back.
     fn happened<'py>(&mut self, py: Python<'py>) -> Option<Happened<'py>> {
+        let replies = self.ready(py);
+        let (acknowledged, puts) = self.counts(py);
+        let is_nothing = replies.is_empty() && acknowledged.is_empty() && puts.is_empty();
+        (!is_nothing).then_some((replies, acknowledged, puts))
+    }
+
+    /// Replies since the last call that somebody in Python has to take.
+    pub(crate) fn ready<'py>(&mut self, py: Python<'py>) -> Vec<Released<'py>> {
         let Inside { lane, peers, .. } = self;
         let mut replies = Vec::new();
         lane.take_ready(|number, count, size, out| {
@@ -584,9 +687,7 @@ impl Inside {
                 replies.push((peer.clone_ref(py), count, size, PyBytes::new(py, out)));
             }
         });
-        let (acknowledged, puts) = self.counts(py);
-        let is_nothing = replies.is_empty() && acknowledged.is_empty() && puts.is_empty();
-        (!is_nothing).then_some((replies, acknowledged, puts))
+        replies
     }
 
     fn counts<'py>(&mut self, py: Python<'py>) -> Counts<'py> {

@@ -7,6 +7,7 @@ mod disk;
 mod engine;
 mod frames;
 mod lane;
+mod polls;
 mod sends;
 mod socket;
 mod wire;

@@ -13,7 +13,7 @@ struct Slot {
     held_bytes: u64,
     /// Sends of it so far.
     taken: u64,
-    /// Sends that were let go since its replies were taken last.
+    /// Requests that were let go since its replies were taken last.
     released: u32,
     out: Vec<u8>,
     /// The socket that its replies may be written to as they are.
@@ -130,6 +130,25 @@ impl Connections {
         slot.released += 1;
     }
 
+    /// Something that waited otherwise is answered, unless `write` says that it added nothing.
+    pub fn answer(&mut self, number: u32, write: impl FnOnce(&mut Vec<u8>) -> bool) -> bool {
+        let slot = &mut self.slots[number as usize];
+        if !slot.is_open || !write(&mut slot.out) {
+            return false;
+        }
+        if slot.released == 0 {
+            self.ready.push(number);
+        }
+        slot.released += 1;
+        true
+    }
+
+    /// Bytes of replies that nobody has written yet.
+    #[must_use]
+    pub fn unwritten(&self, number: u32) -> usize {
+        self.slots[number as usize].out.len()
+    }
+
     /// Hands over number, count of sends, bytes of the records that still wait, and replies of each
     /// connection with something released whose replies somebody takes.
     pub fn take_ready(&mut self, mut take: impl FnMut(u32, u32, u64, &[u8])) {
@@ -241,6 +260,25 @@ mod tests {
         assert_eq!(connections.open(b"c"), number);
         assert_eq!(taken(&mut connections), []);
         assert_eq!(connections.born_host(number), b"c");
+    }
+
+    #[test]
+    fn what_waited_otherwise_is_answered_with_the_rest() {
+        let mut connections = Connections::default();
+        let one = connections.open(b"one");
+        let add = |out: &mut Vec<u8>| {
+            out.extend_from_slice(b"poll");
+            true
+        };
+        assert!(!connections.answer(one, |_| false));
+        assert_eq!(taken(&mut connections), []);
+        assert!(connections.answer(one, add));
+        assert_eq!(connections.unwritten(one), 4);
+        release(&mut connections, &[one], b"send");
+        let both = (one, 2, 0, b"pollsend".to_vec());
+        assert_eq!(taken(&mut connections), [both]);
+        connections.close(one);
+        assert!(!connections.answer(one, add));
     }
 
     /// Releases a send of each with that reply.

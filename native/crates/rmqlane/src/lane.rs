@@ -1,5 +1,6 @@
 //! The lane itself: judges a request, stores its message, holds its reply, lets it go.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use rmqlog::record::{scan_properties, Message};
@@ -10,8 +11,9 @@ use rmqwire::header::Header;
 use crate::connections::Connections;
 use crate::fields::{binary_send_head, send_head, SendHead};
 use crate::gate::{Acknowledged, Gate, Held};
+use crate::parked::Parked;
 use crate::properties::{ordinary, Ordinary};
-use crate::pull::{Pulled, Puller, Pulls};
+use crate::pull::{Outcome, Puller, Pulls};
 use crate::reply::{write_refused, write_stored, write_with_code, Stored};
 use crate::terms::{Puts, Rendered, Terms, Topic, Topics};
 
@@ -53,10 +55,15 @@ pub struct Lane {
     /// The last there were: what waits is answered by them although the lane is closed.
     closed: Option<Rendered>,
     topics: Topics,
-    pulls: Pulls,
+    pub(crate) pulls: Pulls,
+    pub(crate) parked: Parked,
+    /// Topics of which arrivals are told, and not only served, and how many want that.
+    pub(crate) watched: HashMap<String, u32>,
+    /// Parked polls that were looked at, each time that they were.
+    pub looked_at: u64,
     /// Version that answers of pulls carry.
-    version: i16,
-    connections: Connections,
+    pub(crate) version: i16,
+    pub(crate) connections: Connections,
     written: Gate,
     committed: Gate,
     acknowledged: Acknowledged,
@@ -110,14 +117,9 @@ impl Lane {
         self.pulls.may_take(arrived, &mut self.name)
     }
 
-    /// Adds the answer of a pull that finds something to `out`. None: nothing happened, and its verb
-    /// is to answer it.
-    pub fn pull(
-        &mut self,
-        engine: &Engine,
-        arrived: &Arrived<'_>,
-        out: &mut Vec<u8>,
-    ) -> Option<Pulled> {
+    /// Adds the answer of a pull that finds something to `out`, or says that it may wait: then
+    /// [`Lane::park`] keeps it.
+    pub fn pull(&mut self, engine: &Engine, arrived: &Arrived<'_>, out: &mut Vec<u8>) -> Outcome {
         self.pulls
             .take(engine, arrived, self.version, &mut self.name, out)
     }
@@ -128,6 +130,7 @@ impl Lane {
     }
 
     pub fn close_connection(&mut self, number: u32) {
+        self.parked.drop_connection(number);
         self.connections.close(number);
     }
 

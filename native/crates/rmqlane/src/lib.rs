@@ -12,12 +12,16 @@ pub mod connections;
 pub mod fields;
 pub mod gate;
 pub mod lane;
+pub mod parked;
 pub mod properties;
 pub mod pull;
 pub mod pulled;
 pub mod reply;
 pub mod terms;
+pub mod wake;
 
 pub use lane::{Arrived, Lane, Request};
-pub use pull::{Pulled, Puller};
+pub use parked::Poll;
+pub use pull::{Outcome, Pulled, Puller};
 pub use terms::{Puts, Terms, Topic};
+pub use wake::{Arrival, Woken};

@@ -1,17 +1,20 @@
 //! Pulls that find something: read from the queue into the answer, without a Python object.
 //!
 //! Who may pull what, and by which filter, Python says beforehand, for each topic, group and filter
-//! text ([`Pulls`]). A pull that finds nothing, or comes by damage, is left to its verb.
+//! text ([`Pulls`]). A pull that finds nothing new and may wait becomes a [`Poll`]; whatever else finds
+//! nothing, or comes by damage, is left to its verb.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
-use rmqlog::read::ReadStatus;
+use rmqlog::read::{ReadPlan, ReadStatus};
 use rmqlog::Engine;
 use rmqwire::header::{resolve, Header};
 
 use crate::fields::{i32_of, integer};
 use crate::lane::Arrived;
-use crate::reply::{write_found, Found};
+use crate::parked::Poll;
+use crate::reply::{write_pulled, PullAnswer};
 
 pub const PULL: i32 = 11;
 
@@ -34,9 +37,22 @@ pub struct Puller {
     pub body_size_max: usize,
     pub topic_sys_flag: i32,
     pub group_sys_flag: i32,
+    /// A long poll waits at least and at most so long, whatever it asks for.
+    pub hold_min_ms: i64,
+    pub hold_max_ms: i64,
 }
 
-/// What Python must know of a pull that was answered.
+/// A puller with its names.
+#[derive(Debug)]
+pub struct Known {
+    pub topic: Arc<str>,
+    pub group: Arc<str>,
+    pub puller: Puller,
+    /// Whether it still holds: see [`Pulls::is_current`].
+    era: u64,
+}
+
+/// What Python must know of a pull that was answered, or that waits now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Pulled {
     pub pair: u32,
@@ -45,14 +61,28 @@ pub struct Pulled {
     /// To be kept as the group's; negative: none.
     pub commit_offset: i64,
     pub max_offset: i64,
+    /// None in an answer without messages, and where there is no answer yet.
     pub message_count: usize,
     pub size: usize,
+}
+
+/// What became of a pull.
+#[derive(Debug)]
+pub enum Outcome {
+    /// Its answer was added.
+    Answered(Pulled),
+    /// There is nothing new yet, and it may wait.
+    Waits(Pulled, Poll),
+    /// Nothing happened: its verb is to answer it.
+    Left,
 }
 
 /// The pullers by topic, group and filter text.
 #[derive(Default)]
 pub struct Pulls {
-    pullers: HashMap<String, Puller>,
+    pullers: HashMap<String, Arc<Known>>,
+    /// Counts how often everything that was said became void.
+    era: u64,
 }
 
 /// Topic and group are names that exist, so they hold no separator. A filter text is behind `=`; the
@@ -82,6 +112,7 @@ struct PullFields<'t> {
     commit_offset: i64,
     sub_version: i64,
     body_size_max: i32,
+    timeout_ms: i64,
 }
 
 const REQUIRED: u32 = 0x3F;
@@ -98,6 +129,7 @@ fn pull_fields<'t>(header: &'t Header<'_>, scratch: &'t str) -> Option<PullField
         commit_offset: 0,
         sub_version: 0,
         body_size_max: 0,
+        timeout_ms: 0,
     };
     let mut seen = 0u32;
     for (name, value) in &header.ext {
@@ -145,7 +177,7 @@ fn pull_fields<'t>(header: &'t Header<'_>, scratch: &'t str) -> Option<PullField
             }
             "expressionType" if value == "TAG" => 10,
             "suspendTimeoutMillis" => {
-                integer(value)?;
+                fields.timeout_ms = integer(value)?;
                 11
             }
             "requestSource" => {
@@ -167,11 +199,25 @@ impl Pulls {
     pub fn put(&mut self, topic: &str, group: &str, text: Option<&str>, puller: Puller) {
         let mut name = String::new();
         key(&mut name, topic, group, text);
-        self.pullers.insert(name, puller);
+        let known = Known {
+            topic: Arc::from(topic),
+            group: Arc::from(group),
+            puller,
+            era: self.era,
+        };
+        self.pullers.insert(name, Arc::new(known));
     }
 
+    /// Nothing that was said holds any more.
     pub fn clear(&mut self) {
         self.pullers.clear();
+        self.era += 1;
+    }
+
+    /// Whether what was known of a puller still holds.
+    #[must_use]
+    pub fn is_current(&self, known: &Known) -> bool {
+        known.era == self.era
     }
 
     /// Whether this may be a pull for the lane; what it finds nobody knows yet.
@@ -183,7 +229,7 @@ impl Pulls {
         &self,
         arrived: &Arrived<'t>,
         scratch: &mut String,
-    ) -> Option<(PullFields<'t>, &Puller)> {
+    ) -> Option<(PullFields<'t>, &Arc<Known>)> {
         if arrived.header.code != PULL || arrived.header.flag != 0 {
             return None;
         }
@@ -198,13 +244,13 @@ impl Pulls {
             fields.group,
             has_text.then_some(fields.text),
         );
-        let puller = self.pullers.get(scratch.as_str())?;
-        let is_legal = (0..puller.queue_count).contains(&fields.queue_id)
-            && (has_text || fields.sub_version <= puller.sub_version);
-        is_legal.then_some((fields, puller))
+        let known = self.pullers.get(scratch.as_str())?;
+        let is_legal = (0..known.puller.queue_count).contains(&fields.queue_id)
+            && (has_text || fields.sub_version <= known.puller.sub_version);
+        is_legal.then_some((fields, known))
     }
 
-    /// Adds the answer of a pull that finds something to `out`. None: nothing happened.
+    /// Adds the answer of a pull that finds something to `out`.
     pub fn take(
         &self,
         engine: &Engine,
@@ -212,64 +258,150 @@ impl Pulls {
         version: i16,
         scratch: &mut String,
         out: &mut Vec<u8>,
-    ) -> Option<Pulled> {
-        let (fields, puller) = self.find(arrived, scratch)?;
+    ) -> Outcome {
+        let Some((fields, known)) = self.find(arrived, scratch) else {
+            return Outcome::Left;
+        };
+        let puller = &known.puller;
         let count = usize::try_from(fields.message_count_max).unwrap_or(0);
         let mut size_max = puller.body_size_max;
         if fields.body_size_max > 0 {
             size_max = size_max.min(fields.body_size_max as usize);
         }
-        let plan = engine
-            .plan_read(
-                fields.topic,
-                fields.queue_id,
-                fields.queue_offset,
-                count.min(puller.message_count_max).max(1),
-                size_max,
-                puller.tags.as_deref(),
-            )
-            .ok()?;
-        if plan.status != ReadStatus::Found || plan.has_news {
-            return None;
-        }
-        let start = out.len();
-        let found = Found {
+        let poll = Poll {
+            connection: 0,
             opaque: arrived.header.opaque,
+            form: arrived.form,
+            known: Arc::clone(known),
+            queue_id: fields.queue_id,
+            first_offset: fields.queue_offset,
+            queue_offset: fields.queue_offset,
+            message_count_max: count.min(puller.message_count_max).max(1),
+            body_size_max: size_max,
+            deadline_ms: fields
+                .timeout_ms
+                .clamp(puller.hold_min_ms, puller.hold_max_ms),
+            frame: Box::default(),
+        };
+        let Some(plan) = poll.plan(engine) else {
+            return Outcome::Left;
+        };
+        let mut pulled = Pulled::of(&poll, &plan);
+        if fields.sys_flag & COMMIT_OFFSET != 0 {
+            pulled.commit_offset = fields.commit_offset;
+        }
+        if plan.status == ReadStatus::Found {
+            if poll.write_found(engine, &plan, version, out) {
+                return Outcome::Answered(pulled);
+            }
+        } else if fields.sys_flag & SUSPEND != 0 && is_nothing_new(&plan, poll.queue_offset) {
+            return Outcome::Waits(pulled, poll);
+        }
+        Outcome::Left
+    }
+}
+
+/// Whether a read from `offset` says that nothing is there yet; on an empty queue any other offset
+/// than 0 says that the queue is not what it was.
+#[must_use]
+pub fn is_nothing_new(plan: &ReadPlan, offset: i64) -> bool {
+    match plan.status {
+        ReadStatus::OffsetOverflowOne => true,
+        ReadStatus::NoMessageInQueue => offset == 0,
+        _ => false,
+    }
+}
+
+impl Pulled {
+    /// What a read for the poll has found; nothing is to be committed.
+    #[must_use]
+    pub fn of(poll: &Poll, plan: &ReadPlan) -> Pulled {
+        Pulled {
+            pair: poll.known.puller.pair,
+            queue_id: poll.queue_id,
+            next_offset: plan.next_offset,
+            commit_offset: -1,
+            max_offset: plan.max_offset,
+            message_count: plan.records.len(),
+            size: plan.size,
+        }
+    }
+}
+
+impl Poll {
+    /// A read of what it wants, if nobody else has to look at what was found.
+    #[must_use]
+    pub fn plan(&self, engine: &Engine) -> Option<ReadPlan> {
+        let plan = engine.plan_read(
+            &self.known.topic,
+            self.queue_id,
+            self.queue_offset,
+            self.message_count_max,
+            self.body_size_max,
+            self.known.puller.tags.as_deref(),
+        );
+        plan.ok().filter(|plan| !plan.has_news)
+    }
+
+    /// Adds the answer with the messages of the plan; false, and nothing happened, if one is damaged.
+    #[must_use]
+    pub fn write_found(
+        &self,
+        engine: &Engine,
+        plan: &ReadPlan,
+        version: i16,
+        out: &mut Vec<u8>,
+    ) -> bool {
+        let start = out.len();
+        let answer = self.answer(plan, 0, "FOUND", plan.size, version);
+        write_pulled(self.form, &answer, out);
+        let body_at = out.len();
+        out.resize(body_at + plan.size, 0);
+        let copied = engine.copy(plan, &mut out[body_at..]);
+        let is_whole = copied.is_ok_and(|damaged| damaged.is_empty());
+        if !is_whole {
+            out.truncate(start);
+        }
+        is_whole
+    }
+
+    /// Adds an answer without messages.
+    pub fn write_missed(
+        &self,
+        plan: &ReadPlan,
+        code: i16,
+        remark: &str,
+        version: i16,
+        out: &mut Vec<u8>,
+    ) {
+        write_pulled(self.form, &self.answer(plan, code, remark, 0, version), out);
+    }
+
+    fn answer<'t>(
+        &self,
+        plan: &ReadPlan,
+        code: i16,
+        remark: &'t str,
+        size: usize,
+        version: i16,
+    ) -> PullAnswer<'t> {
+        PullAnswer {
+            code,
+            remark,
+            opaque: self.opaque,
             version,
             next_offset: plan.next_offset,
             min_offset: plan.min_offset,
             max_offset: plan.max_offset,
-            topic_sys_flag: puller.topic_sys_flag,
-            group_sys_flag: puller.group_sys_flag,
-            size: plan.size,
-        };
-        write_found(arrived.form, &found, out);
-        let body_at = out.len();
-        out.resize(body_at + plan.size, 0);
-        let copied = engine.copy(&plan, &mut out[body_at..]);
-        if !copied.is_ok_and(|damaged| damaged.is_empty()) {
-            out.truncate(start);
-            return None;
+            topic_sys_flag: self.known.puller.topic_sys_flag,
+            group_sys_flag: self.known.puller.group_sys_flag,
+            size,
         }
-        let is_committing = fields.sys_flag & COMMIT_OFFSET != 0;
-        Some(Pulled {
-            pair: puller.pair,
-            queue_id: fields.queue_id,
-            next_offset: plan.next_offset,
-            commit_offset: if is_committing {
-                fields.commit_offset
-            } else {
-                -1
-            },
-            max_offset: plan.max_offset,
-            message_count: plan.records.len(),
-            size: plan.size,
-        })
     }
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use rmqwire::frame::SerializeType;
@@ -287,6 +419,18 @@ mod tests {
             body_size_max: 1000,
             topic_sys_flag: 0,
             group_sys_flag: 0,
+            hold_min_ms: 0,
+            hold_max_ms: 600_000,
+        }
+    }
+
+    /// A group that may pull all of a topic.
+    pub(crate) fn known(topic: &str, group: &str) -> Known {
+        Known {
+            topic: Arc::from(topic),
+            group: Arc::from(group),
+            puller: puller(),
+            era: 0,
         }
     }
 

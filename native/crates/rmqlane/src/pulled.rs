@@ -31,12 +31,24 @@ impl PulledRows {
     }
 
     /// The rows, in the order of their first pulls.
-    #[must_use]
-    pub fn into_rows(self) -> Vec<PulledRow> {
-        self.rows
+    pub fn into_rows(self) -> impl Iterator<Item = PulledRow> {
+        self.rows.into_iter()
     }
 
+    /// A pull that was answered.
     pub fn add(&mut self, pulled: &Pulled) {
+        let row = self.note(pulled);
+        row.request_count += 1;
+        row.message_count += pulled.message_count as u64;
+        row.size += pulled.size as u64;
+    }
+
+    /// A pull that waits.
+    pub fn add_waiting(&mut self, pulled: &Pulled) {
+        self.note(pulled);
+    }
+
+    fn note(&mut self, pulled: &Pulled) -> &mut PulledRow {
         let near = self.rows.iter().rev().take(NEAR_MAX);
         let found = near
             .map(|row| row.pair)
@@ -52,9 +64,6 @@ impl PulledRows {
             }
         };
         let row = &mut self.rows[place];
-        row.request_count += 1;
-        row.message_count += pulled.message_count as u64;
-        row.size += pulled.size as u64;
         let mut near = row.places.iter_mut().rev().take(NEAR_MAX);
         match near.find(|(queue_id, _)| *queue_id == pulled.queue_id) {
             Some((_, next_offset)) => *next_offset = pulled.next_offset,
@@ -64,6 +73,7 @@ impl PulledRows {
             let commit = (pulled.queue_id, pulled.commit_offset, pulled.max_offset);
             row.commits.push(commit);
         }
+        row
     }
 }
 
@@ -115,7 +125,7 @@ mod tests {
                 commits: vec![(0, 0, 100)],
             },
         ];
-        assert_eq!(rows.into_rows(), expected);
+        assert!(rows.into_rows().eq(expected));
     }
 
     #[test]
@@ -127,7 +137,7 @@ mod tests {
             }
         }
         let mut places = std::collections::HashMap::new();
-        places.extend(rows.into_rows().into_iter().flat_map(|row| row.places));
+        places.extend(rows.into_rows().flat_map(|row| row.places));
         assert!((0..200).all(|queue_id| places[&queue_id] == 1000 + i64::from(queue_id)));
     }
 }

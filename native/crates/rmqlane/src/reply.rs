@@ -72,9 +72,12 @@ pub fn write_stored(
     end(start, form, 0, out);
 }
 
-/// What a pull is told that found something; the messages follow as the frame's body.
+/// What a pull is told; messages follow as the frame's body.
 #[derive(Debug, Clone, Copy)]
-pub struct Found {
+pub struct PullAnswer<'a> {
+    pub code: i16,
+    /// Apache's name of what the read found.
+    pub remark: &'a str,
     pub opaque: i32,
     pub version: i16,
     pub next_offset: i64,
@@ -87,19 +90,21 @@ pub struct Found {
 }
 
 /// Adds the head of the answer to a pull.
-pub fn write_found(form: SerializeType, found: &Found, out: &mut Vec<u8>) {
+pub fn write_pulled(form: SerializeType, answer: &PullAnswer<'_>, out: &mut Vec<u8>) {
     let fields: [(&str, i64); 6] = [
         ("suggestWhichBrokerId", 0),
-        ("nextBeginOffset", found.next_offset),
-        ("minOffset", found.min_offset),
-        ("maxOffset", found.max_offset),
-        ("topicSysFlag", found.topic_sys_flag.into()),
-        ("groupSysFlag", found.group_sys_flag.into()),
+        ("nextBeginOffset", answer.next_offset),
+        ("minOffset", answer.min_offset),
+        ("maxOffset", answer.max_offset),
+        ("topicSysFlag", answer.topic_sys_flag.into()),
+        ("groupSysFlag", answer.group_sys_flag.into()),
     ];
     let start = begin(out);
     match form {
         SerializeType::Json => {
-            out.extend_from_slice(b"{\"code\":0,\"extFields\":");
+            out.extend_from_slice(b"{\"code\":");
+            write_number(out, answer.code.into());
+            out.extend_from_slice(b",\"extFields\":");
             let mut between = b'{';
             for (name, value) in fields {
                 out.push(between);
@@ -111,10 +116,16 @@ pub fn write_found(form: SerializeType, found: &Found, out: &mut Vec<u8>) {
                 out.push(b'"');
             }
             out.push(b'}');
-            write_json_end(found.opaque, Some("FOUND"), found.version, out);
+            write_json_end(answer.opaque, Some(answer.remark), answer.version, out);
         }
         SerializeType::RocketMq => {
-            let ext_at = write_binary_head(0, found.opaque, "FOUND", found.version, out);
+            let ext_at = write_binary_head(
+                answer.code,
+                answer.opaque,
+                answer.remark,
+                answer.version,
+                out,
+            );
             for (name, value) in fields {
                 let value_at = begin_field(name.as_bytes(), out);
                 write_number(out, value);
@@ -123,7 +134,30 @@ pub fn write_found(form: SerializeType, found: &Found, out: &mut Vec<u8>) {
             end_field(ext_at, out);
         }
     }
-    end(start, form, found.size, out);
+    end(start, form, answer.size, out);
+}
+
+/// Adds the answer to a pull that was refused; it has no fields.
+pub fn write_refused_pull(
+    form: SerializeType,
+    opaque: i32,
+    code: i16,
+    remark: &str,
+    version: i16,
+    out: &mut Vec<u8>,
+) {
+    let start = begin(out);
+    match form {
+        SerializeType::Json => {
+            out.extend_from_slice(b"{\"code\":");
+            write_number(out, code.into());
+            write_json_end(opaque, Some(remark), version, out);
+        }
+        SerializeType::RocketMq => {
+            write_binary_head(code, opaque, remark, version, out);
+        }
+    }
+    end(start, form, 0, out);
 }
 
 /// Adds the reply to a send that was refused.

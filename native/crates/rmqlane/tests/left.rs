@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use common::*;
 use faults::FaultyDisk;
 use rmqlane::pull::PULL;
-use rmqlane::{Arrived, Lane, Puller, Terms, Topic};
+use rmqlane::{Arrived, Lane, Outcome, Puller, Terms, Topic};
 use rmqlog::disk::{Disk, DiskFile, Entry, Held, RealDisk};
 use rmqlog::{Engine, Settings, StoreError};
 use rmqwire::frame::SerializeType;
@@ -58,6 +58,8 @@ impl Open {
             body_size_max: 1 << 20,
             topic_sys_flag: 0,
             group_sys_flag: 0,
+            hold_min_ms: 0,
+            hold_max_ms: 600_000,
         };
         lane.put_puller("Topic", "CG", None, puller);
         let connection = lane.open_connection(&HOST);
@@ -101,7 +103,10 @@ impl Open {
         };
         assert!(self.lane.may_pull(&arrived));
         let mut out = Vec::new();
-        let is_answered = self.lane.pull(engine, &arrived, &mut out).is_some();
+        let is_answered = matches!(
+            self.lane.pull(engine, &arrived, &mut out),
+            Outcome::Answered(_)
+        );
         assert_eq!(out.is_empty(), !is_answered);
         is_answered
     }

@@ -20,7 +20,7 @@ use crate::state::key_prefix;
 /// Unwritten units of all queues together may use this much memory; then appends are refused.
 pub const TAILS_SIZE_MAX: usize = 256 << 20;
 /// Units that are read together for a reader that goes on: about a page.
-const AHEAD_COUNT: usize = 204;
+pub const AHEAD_COUNT: usize = 204;
 /// Queue ids below this find their queue by index.
 const DENSE_IDS: i32 = 1024;
 

@@ -8,6 +8,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use crate::commit_log::CommitLog;
+use crate::consume_queue::AHEAD_COUNT;
 use crate::crc_file::record_crc;
 use crate::engine::Engine;
 use crate::error::Result;
@@ -231,14 +232,13 @@ impl State {
             return Ok(plan);
         }
         let scan_max = (SCAN_SIZE_MAX / UNIT_SIZE).max(count_max);
-        // Without a filter the records wanted are the next ones: no need to look further at once than at
+        // Without a filter the records wanted are the next ones: at first no need to look further than at
         // the one behind them, which says that the read is full.
-        let step = if matches!(wanted, Wanted::All) {
+        let first_step = if matches!(wanted, Wanted::All) {
             count_max.max(1) + 1
         } else {
-            scan_max
+            AHEAD_COUNT
         };
-        let step = step.min(STEP_COUNT_MAX);
         let mut scanned = 0;
         let State {
             queues,
@@ -249,7 +249,8 @@ impl State {
             ..
         } = self;
         while scanned < scan_max {
-            let limit = step.min(scan_max - scanned);
+            let step = if scanned == 0 { first_step } else { scan_max };
+            let limit = step.min(STEP_COUNT_MAX).min(scan_max - scanned);
             queues.read_units_ahead(cache, number, queue_offset + scanned as i64, limit, units)?;
             for bytes in units.chunks_exact(UNIT_SIZE) {
                 let unit = Unit::decode(bytes);

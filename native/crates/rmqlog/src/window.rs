@@ -8,8 +8,9 @@ use crate::commit_log::CommitLog;
 use crate::error::Result;
 use crate::file_cache::FileCache;
 
-/// Bytes read along before and behind what is wanted: where neighbours of its first and last record are.
-const MARGIN: u64 = 8192;
+/// Bytes read along before and behind what is wanted, where neighbours of its first and last record are: at
+/// most so many, and no more than it has itself.
+const MARGIN_MAX: u64 = 8192;
 /// A stretch that is longer is forgotten when the next one is read.
 const KEPT: usize = 256 << 10;
 
@@ -46,8 +47,9 @@ impl Window {
         commit: u64,
     ) -> Result<()> {
         let base = log.base_of(from);
-        let first = from.saturating_sub(MARGIN).max(base);
-        let last = (to + MARGIN).min(base + log.segment_size()).min(commit);
+        let margin = MARGIN_MAX.min(to - from);
+        let first = from.saturating_sub(margin).max(base);
+        let last = (to + margin).min(base + log.segment_size()).min(commit);
         let size = (last.max(to) - first) as usize;
         if self.bytes.len() > KEPT {
             self.bytes = Vec::new();

@@ -119,3 +119,31 @@ fn what_cannot_be_read_hides_nothing_that_can() {
         }
     }
 }
+
+#[test]
+fn a_filter_looks_at_800_units_in_whatever_steps() {
+    let dir = Dir::new();
+    let (engine, _) = open_counted(&dir);
+    let rare = [5, 203, 204, 700, 799, 800, 850];
+    for number in 0..900 {
+        let tag = if rare.contains(&number) { "B" } else { "A" };
+        let text = format!("TAGS\x01{tag}\x02");
+        let message = message("Topic", 0, b"body", text.as_bytes());
+        engine.append("Topic", &message, 1_700_000_000_000).unwrap();
+    }
+    engine.write().unwrap();
+    let plan = |from, count, tag: char| {
+        let tags = [tag as i32]; // the hash of one letter
+        let plan = engine.plan_read("Topic", 0, from, count, 1 << 20, Some(&tags));
+        let plan = plan.unwrap();
+        let found: Vec<i64> = plan.records.iter().map(|next| next.queue_offset).collect();
+        (found, plan.next_offset)
+    };
+    assert_eq!(plan(0, 32, 'B'), (vec![5, 203, 204, 700, 799], 800));
+    assert_eq!(plan(0, 3, 'B'), (vec![5, 203, 204], 205));
+    assert_eq!(plan(1, 32, 'B'), (vec![5, 203, 204, 700, 799, 800], 801));
+    assert_eq!(plan(800, 32, 'B'), (vec![800, 850], 900));
+    assert_eq!(plan(0, 32, 'C'), (vec![], 800));
+    assert_eq!(plan(190, 12, 'A'), ((190..202).collect(), 202));
+    assert_eq!(plan(200, 5, 'A'), (vec![200, 201, 202, 205, 206], 207));
+}

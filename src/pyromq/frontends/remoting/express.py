@@ -2,7 +2,8 @@
 
 A chunk of frames is handed to the native lane, which takes what is ordinary. A send is decoded,
 checked against the table below, appended, and its reply kept until the promise holds; a pull is
-answered at once if it finds something, and what the broker must know of it comes back. At the first
+answered at once if it finds something, or waits (`polls.py`), and what the broker must know of it
+comes back. At the first
 frame that is not for the lane it collects commands up to the next that is; those are served by the
 table of verbs before anything behind them is looked at. So appends have the order of the frames,
 whichever lane they took, and nothing in Python happens per message on this one.
@@ -23,12 +24,14 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Final, Protocol, cast
 
-from pyromq.api import Caller, ExpressApi, ExpressPulled, Settled
+from pyromq.api import Caller, ExpressApi, Settled
 from pyromq.clock import Clock
 from pyromq.codes import VERSION_5_5_0, RequestCode, ResponseCode
 from pyromq.errors import RequestRefused
+from pyromq.frontends.remoting.polls import LanePolls
+from pyromq.frontends.remoting.table import WaitingVerb
 from pyromq.turn import Turn
-from pyromq.units import LogOffset, QueueOffset
+from pyromq.units import LogOffset
 from pyromq.wire.remoting import frame
 from pyromq.wire.remoting.frame import Command, FrameLimits
 from pyromq.wire.remoting.headers.pull import PullFlag
@@ -41,8 +44,13 @@ _GO_ON: Final = -3
 _NO_ROOM: Final = -2
 """It stopped because the answers are enough for one turn."""
 
+# How the native lane ended a turn, as bits.
 _UNSETTLED: Final = 1
-"""The native lane ended the turn, and something waits for its sync."""
+"""Something waits for its sync."""
+_UNENDED: Final = 2
+"""Not at all: all stages have to run."""
+_WOKEN: Final = 4
+"""Long polls were answered."""
 
 PULLERS_MAX: Final = 10_000
 """Pairs of topic and group, with their filters, that pull on the lane; all are forgotten when there
@@ -92,7 +100,12 @@ class LanePeer(Protocol):
         ...
 
     def answered(self, data: bytes | None) -> None:
-        """Requests were answered at once; `data`: what is still to be written of the answers."""
+        """Requests were answered at once, or wait; `data`: what is still to be written of the
+        answers."""
+        ...
+
+    def resume(self, command: Command, verb: WaitingVerb) -> None:
+        """This waited on the lane, and goes on by a verb."""
         ...
 
     def put_off(self, commands: list[Command]) -> None:
@@ -143,7 +156,7 @@ class LaneConnection:
             if pulled is not None:
                 peer.answered(answers)
                 pulled_size += sum(row[3] for row in pulled)
-                lane.note_pulled(peer.caller, cast("Sequence[_Pulled]", pulled))
+                lane.note_pulled(peer.caller, pulled)
             if found is not None:
                 commands = cast("list[Command]", found)
                 peer.serve(commands)
@@ -168,8 +181,9 @@ class LaneConnection:
 
     @property
     def held_count(self) -> int:
-        """Sends of the connection that wait for their promise."""
-        return self._lane.native.held(self.number)[0]
+        """Requests of the connection that wait on the lane, for their promise or for a message."""
+        native = self._lane.native
+        return native.held(self.number)[0] + native.poll_count_of(self.number)
 
     @property
     def taken_count(self) -> int:
@@ -192,32 +206,35 @@ class LaneConnection:
     def close(self) -> None:
         """The connection is gone: its replies are dropped, and what it holds is free at once, as no
         reference leads back to it."""
-        self._lane.native.disconnect(self.number)
+        self._lane.disconnect(self.number, self._peer.caller.connection_id)
         del self._peer
 
 
-class ExpressLane:
-    """The lane of one broker's doors; an `ExpressReplies`."""
+class ExpressLane(LanePolls):
+    """The lane of one broker's doors; an `ExpressDoor`."""
 
     def __init__(self, native: NativeLane, broker: ExpressApi, clock: Clock, turn: Turn) -> None:
-        self.native = native
+        super().__init__(native, broker, clock, turn)
         self.now_ms = clock.now_ms
         self.request_end = turn.request_short_end
-        self._broker = broker
-        self._turn = turn
         self._is_open = False
         self._topics: set[str] = set()
         """Those in the native table."""
         self._pullers: set[tuple[str, str, str | None]] = set()
         """(topic, group, filter text) of those in the native table."""
-        self._pairs: list[tuple[str, str]] = []
-        """(topic, group) by the number that the native table has."""
         self._pair_numbers: dict[tuple[str, str], int] = {}
         """One for all filters: what a pair's pulls commit must be told in their order."""
 
-    def connect(self, peer: LanePeer, host: bytes) -> LaneConnection:
+    def connect(self, peer: LanePeer, connection_id: int, host: bytes) -> LaneConnection:
         """`host`: the address that its messages carry."""
-        return LaneConnection(self, self.native.connect(peer, host), peer)
+        number = self.native.connect(peer, host)
+        self.numbers[connection_id] = number
+        return LaneConnection(self, number, peer)
+
+    def disconnect(self, number: int, connection_id: int) -> None:
+        """Drops what it waits for."""
+        del self.numbers[connection_id]
+        self.native.disconnect(number)
 
     # ── the table ───────────────────────────────────────────────────────────────────────────────
 
@@ -261,6 +278,8 @@ class ExpressLane:
             body_size_max=terms.body_size_max,
             topic_sys_flag=terms.topic_sys_flag,
             group_sys_flag=terms.group_sys_flag,
+            hold_min_ms=terms.hold_min_ms,
+            hold_max_ms=terms.hold_max_ms,
         )
 
     def _pair_number(self, topic: str, group: str) -> int:
@@ -275,16 +294,6 @@ class ExpressLane:
             self._pairs = []
             self._pair_numbers.clear()
             self.native.close_pullers()
-
-    def note_pulled(self, caller: Caller, pulled: Sequence[_Pulled]) -> None:
-        """These were answered; the broker is told in their order."""
-        pairs, tell = self._pairs, self._broker.express_pulled
-        for pair, request_count, message_count, size, places, commits in pulled:
-            topic, group = pairs[pair]
-            tell(
-                caller,
-                ExpressPulled(topic, group, request_count, message_count, size, places, commits),
-            )
 
     def _open(self, topic: str) -> None:
         terms = self._broker.express_topic(topic)
@@ -341,7 +350,9 @@ class ExpressLane:
 
     def end_turn(self, monotonic_ms: int) -> bool | None:
         ended = self.native.end_turn(monotonic_ms)
-        return not ended if ended <= _UNSETTLED else None
+        if ended & _WOKEN:
+            self.note_woken(self.native.take_woken())
+        return None if ended & _UNENDED else not ended & _UNSETTLED
 
     def take_counts(self) -> Settled:
         return self.native.take_counts()
@@ -372,16 +383,6 @@ class ExpressLane:
             for peer, rest in left:
                 cast(LanePeer, peer).write(rest)
 
-
-_Pulled = tuple[
-    int,
-    int,
-    int,
-    int,
-    Sequence[tuple[int, QueueOffset]],
-    Sequence[tuple[int, QueueOffset, QueueOffset]],
-]
-"""Pair, pulls, messages, bytes, places and commits as in `ExpressPulled`."""
 
 _Happened = tuple[
     list[tuple[object, int, int, bytes]], list[tuple[int, int]], list[tuple[str, int, int, int]]

@@ -12,8 +12,11 @@ from typing import Any, Final
 
 from pyromq.api import (
     Caller,
+    ExpressApi,
+    ExpressParked,
     MessagesApi,
     PullRequest,
+    PullResult,
     PullStatus,
     SendReceiver,
     SendRequest,
@@ -116,41 +119,10 @@ class MessageRows:
         self._region_id, self._is_traced = stored.region_id, stored.is_traced
 
     async def pull(self, caller: Caller, header: PullHeader, command: Command) -> Answer:
-        flags = header.sys_flag
-        request = PullRequest(
-            consumer_group=header.consumer_group,
-            topic=header.topic,
-            queue_id=header.queue_id,
-            queue_offset=QueueOffset(header.queue_offset),
-            message_count_max=header.max_msg_nums,
-            body_size_max=header.max_msg_bytes,
-            commit_offset=QueueOffset(header.commit_offset) if flags & _COMMIT else None,
-            may_suspend=flags & _SUSPEND != 0,
-            suspend_timeout_ms=header.suspend_timeout_millis,
-            subscription=(header.subscription or "") if flags & _SUBSCRIPTION else None,
-            subscription_version=header.sub_version,
-            expression_type=header.expression_type or "TAG",
-            is_class_filter=flags & _CLASS_FILTER != 0,
-            is_lite=command.code == RequestCode.LITE_PULL_MESSAGE,
-        )
         try:
-            result = await self._broker.pull(caller, request)
+            return _pulled(await self._broker.pull(caller, _pull_request(header, command)))
         except PullForbidden as error:
-            ext = {"forbiddenType": str(error.forbidden_type)}
-            return Answer(ext, code=int(error.code), remark=error.remark)
-        return Answer(
-            {
-                "suggestWhichBrokerId": str(result.suggest_which_broker_id),
-                "nextBeginOffset": str(result.next_begin_offset),
-                "minOffset": str(result.min_offset),
-                "maxOffset": str(result.max_offset),
-                "topicSysFlag": str(result.topic_sys_flag),
-                "groupSysFlag": str(result.group_sys_flag),
-            },
-            result.body if result.status is PullStatus.FOUND else b"",
-            int(result.status),
-            result.remark,
-        )
+            return _forbidden(error)
 
     def query(self, caller: Caller, header: QueryMessageHeader, command: Command) -> Answer:
         del caller, command
@@ -177,6 +149,17 @@ class MessageRows:
     def view(self, caller: Caller, header: ViewMessageHeader, command: Command) -> Answer:
         del caller, command
         return Answer(body=self._broker.message_at(LogOffset(header.offset)))
+
+
+async def parked_pull(
+    broker: ExpressApi, parked: ExpressParked, caller: Caller, header: PullHeader, command: Command
+) -> Answer:
+    """The verb of a pull that waited on the express lane."""
+    try:
+        request = _pull_request(header, command)
+        return _pulled(await broker.pull_parked(caller, request, parked))
+    except PullForbidden as error:
+        return _forbidden(error)
 
 
 def send_marks(broker: MessagesApi) -> dict[str, str]:
@@ -225,6 +208,47 @@ def lost_send(answer: bytes, error: RequestRefused) -> Command:
     return response
 
 
+def _pull_request(header: PullHeader, command: Command) -> PullRequest:
+    flags = header.sys_flag
+    return PullRequest(
+        consumer_group=header.consumer_group,
+        topic=header.topic,
+        queue_id=header.queue_id,
+        queue_offset=QueueOffset(header.queue_offset),
+        message_count_max=header.max_msg_nums,
+        body_size_max=header.max_msg_bytes,
+        commit_offset=QueueOffset(header.commit_offset) if flags & _COMMIT else None,
+        may_suspend=flags & _SUSPEND != 0,
+        suspend_timeout_ms=header.suspend_timeout_millis,
+        subscription=(header.subscription or "") if flags & _SUBSCRIPTION else None,
+        subscription_version=header.sub_version,
+        expression_type=header.expression_type or "TAG",
+        is_class_filter=flags & _CLASS_FILTER != 0,
+        is_lite=command.code == RequestCode.LITE_PULL_MESSAGE,
+    )
+
+
+def _pulled(result: PullResult) -> Answer:
+    return Answer(
+        {
+            "suggestWhichBrokerId": str(result.suggest_which_broker_id),
+            "nextBeginOffset": str(result.next_begin_offset),
+            "minOffset": str(result.min_offset),
+            "maxOffset": str(result.max_offset),
+            "topicSysFlag": str(result.topic_sys_flag),
+            "groupSysFlag": str(result.group_sys_flag),
+        },
+        result.body if result.status is PullStatus.FOUND else b"",
+        int(result.status),
+        result.remark,
+    )
+
+
+def _forbidden(error: PullForbidden) -> Answer:
+    ext = {"forbiddenType": str(error.forbidden_type)}
+    return Answer(ext, code=int(error.code), remark=error.remark)
+
+
 def sent(result: SendResult) -> Answer:
     """The answer that a stored message gets. `SendAnswers` is its native twin."""
     ext = {
@@ -243,6 +267,7 @@ def sent(result: SendResult) -> Answer:
 __all__ = [
     "MessageRows",
     "lost_send",
+    "parked_pull",
     "refused_send",
     "send_marks",
     "send_request",

@@ -22,7 +22,7 @@ from pyromq.codes import VERSION_5_5_0, LanguageCode, RequestCode
 from pyromq.errors import ProtocolViolation, RequestRefused, SystemBusy
 from pyromq.frontends.remoting.express import ExpressLane
 from pyromq.frontends.remoting.messages import lost_send
-from pyromq.frontends.remoting.table import Answer, Table, refusal
+from pyromq.frontends.remoting.table import Answer, Table, WaitingVerb, refusal
 from pyromq.turn import Turn
 from pyromq.units import MIB
 from pyromq.waiting import Latch
@@ -147,7 +147,8 @@ class ServedConnection:
         self._output = output
         self._door = door
         self._table = table
-        self._lane = None if lane is None else lane.connect(self, output.peer.host)
+        host = output.peer.host
+        self._lane = None if lane is None else lane.connect(self, connection_id, host)
         splitter: Splitter = _splitter_of(table) if self._lane is None else self._lane.deal
         self._wire = RemotingConnection(splitter=splitter)
         self._put_off: deque[Command] = deque()
@@ -268,6 +269,16 @@ class ServedConnection:
         else:
             self._wire.send_encoded(data)
             self._change()
+
+    def resume(self, command: Command, verb: WaitingVerb) -> None:
+        """It was counted and found right when it came."""
+        caller = self._caller
+        if command.version != caller.version or command.language is not self._language:
+            caller = self._renamed_caller(command)
+        header_type = self._table[command.code].header
+        header = None if header_type is None else decode_header(header_type, command.ext)
+        self._in_flight += 1
+        self._step(verb(caller, header, command), command)
 
     def put_off(self, commands: list[Command]) -> None:
         self._verb_frame_count += len(commands)

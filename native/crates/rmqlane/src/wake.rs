@@ -1,0 +1,233 @@
+//! What becomes of parked polls: who is answered here, and who goes back to Python.
+//!
+//! The lane answers what the verb would answer without a decision: messages that came for a poll, or
+//! none until its deadline. Everything else is given back as it stands: a poll whose puller is not
+//! what it was, what comes by damage or a store that refuses, and more answers than a connection may
+//! have at once. A change of pullers costs nothing here: it is seen when a poll wakes.
+
+use std::sync::Arc;
+
+use rmqlog::read::{ReadPlan, ReadStatus};
+use rmqlog::Engine;
+
+use crate::lane::Lane;
+use crate::parked::Poll;
+use crate::pull::{is_nothing_new, Pulled};
+use crate::reply::write_refused_pull;
+
+/// PULL_NOT_FOUND and PULL_RETRY_IMMEDIATELY of Apache's ResponseCode.
+const NOT_FOUND: i16 = 19;
+const RETRY_IMMEDIATELY: i16 = 20;
+/// Answers that wait to be written to a connection before its other polls are given back.
+const UNWRITTEN_MAX: usize = 1 << 20;
+
+/// Topic, queue, one past its newest message.
+pub type Arrival = (Arc<str>, i32, i64);
+
+/// What happened to parked polls.
+#[derive(Debug, Default)]
+pub struct Woken {
+    /// Polls that were answered, and whose they are.
+    pub answered: Vec<(u32, Pulled)>,
+    /// Polls that are Python's from now on.
+    pub given_back: Vec<Poll>,
+    /// Arrivals that Python wants to know, or whose polls were given back.
+    pub arrivals: Vec<Arrival>,
+}
+
+impl Woken {
+    /// Adds what happened next.
+    pub fn add(&mut self, next: Woken) {
+        self.answered.extend(next.answered);
+        self.given_back.extend(next.given_back);
+        self.arrivals.extend(next.arrivals);
+    }
+
+    /// Whether somebody else has to go on with something of it.
+    #[must_use]
+    pub fn concerns_others(&self) -> bool {
+        !self.given_back.is_empty() || !self.arrivals.is_empty()
+    }
+}
+
+impl Lane {
+    /// Keeps a pull that may wait, if there is room.
+    pub fn park(&mut self, connection: u32, mut poll: Poll, frame: &[u8]) -> bool {
+        if !self.parked.has_room(connection) {
+            return false;
+        }
+        poll.connection = connection;
+        poll.frame = Box::from(frame);
+        self.parked.park(poll);
+        true
+    }
+
+    /// Arrivals of this topic are told to Python as well, or not any more; as often as somebody
+    /// wants to know.
+    pub fn watch(&mut self, topic: &str, is_watched: bool) {
+        if is_watched {
+            *self.watched.entry(topic.to_owned()).or_default() += 1;
+        } else if let Some(count) = self.watched.get_mut(topic) {
+            *count -= 1;
+            if *count == 0 {
+                self.watched.remove(topic);
+            }
+        }
+    }
+
+    /// Answers the polls for which something has come since the last call.
+    pub fn wake(&mut self, engine: &Engine, now_ms: i64) -> Woken {
+        self.parked.begin_waits(now_ms);
+        let mut woken = Woken::default();
+        let mut slots = Vec::new();
+        for (topic, queue_id, end) in engine.take_arrivals() {
+            let before = woken.given_back.len();
+            slots.clear();
+            self.parked.of_queue(&topic, queue_id, &mut slots);
+            self.looked_at += slots.len() as u64;
+            for &slot in &slots {
+                self.offer(engine, slot, end, &mut woken);
+            }
+            if woken.given_back.len() > before || self.watched.contains_key(&*topic) {
+                woken.arrivals.push((topic, queue_id, end));
+            }
+        }
+        woken
+    }
+
+    /// The queue of a poll goes up to `end` now.
+    fn offer(&mut self, engine: &Engine, slot: u32, end: i64, woken: &mut Woken) {
+        let Some(poll) = self
+            .parked
+            .poll(slot)
+            .filter(|poll| poll.queue_offset < end)
+        else {
+            return;
+        };
+        let is_here = self.pulls.is_current(&poll.known)
+            && self.connections.unwritten(poll.connection) <= UNWRITTEN_MAX;
+        let plan = if is_here { read_on(engine, poll) } else { None };
+        let status = plan.as_ref().map(|plan| plan.status);
+        if status == Some(ReadStatus::NoMatchedMessage) {
+            return; // it goes on behind them
+        }
+        let Some(poll) = self.parked.take(slot) else {
+            return;
+        };
+        let found = plan.filter(|plan| plan.status == ReadStatus::Found);
+        let version = self.version;
+        let is_answered = found.as_ref().is_some_and(|plan| {
+            let write = |out: &mut Vec<u8>| poll.write_found(engine, plan, version, out);
+            self.connections.answer(poll.connection, write)
+        });
+        match found.filter(|_| is_answered) {
+            Some(plan) => {
+                let pulled = Pulled::of(&poll, &plan);
+                woken.answered.push((poll.connection, pulled));
+            }
+            None => woken.given_back.push(poll),
+        }
+    }
+
+    /// Answers the polls whose time is over.
+    pub fn end_waits(&mut self, engine: &Engine, now_ms: i64) -> Woken {
+        self.parked.begin_waits(now_ms);
+        let mut woken = Woken::default();
+        for poll in self.parked.take_due(now_ms) {
+            self.looked_at += 1;
+            let is_current = self.pulls.is_current(&poll.known);
+            let plan = poll.plan(engine).filter(|_| is_current);
+            let nothing = plan.filter(|plan| is_nothing_new(plan, poll.queue_offset));
+            let version = self.version;
+            let is_answered = nothing.as_ref().is_some_and(|plan| {
+                self.connections.answer(poll.connection, |out| {
+                    write_nothing(&poll, plan, version, out);
+                    true
+                })
+            });
+            match nothing.filter(|_| is_answered) {
+                Some(plan) => {
+                    let pulled = Pulled::of(&poll, &plan);
+                    woken.answered.push((poll.connection, pulled));
+                }
+                None => woken.given_back.push(poll),
+            }
+        }
+        woken
+    }
+
+    /// What was parked since the last call waits since now.
+    pub fn begin_waits(&mut self, now_ms: i64) {
+        self.parked.begin_waits(now_ms);
+    }
+
+    /// Refuses all polls.
+    pub fn refuse_polls(&mut self, code: i16, remark: &str) {
+        let version = self.version;
+        for poll in self.parked.take_all() {
+            self.connections.answer(poll.connection, |out| {
+                write_refused_pull(poll.form, poll.opaque, code, remark, version, out);
+                true
+            });
+        }
+    }
+
+    /// Takes out the polls of a topic, which then are Python's.
+    pub fn take_polls_of_topic(&mut self, topic: &str) -> Vec<Poll> {
+        self.parked.take_topic(topic)
+    }
+
+    /// Takes out the polls of groups, which then are Python's.
+    pub fn take_polls_of_groups(&mut self, groups: &[String]) -> Vec<Poll> {
+        self.parked.take_groups(groups)
+    }
+
+    /// Polls that wait, in all.
+    #[must_use]
+    pub fn poll_count(&self) -> usize {
+        self.parked.len()
+    }
+
+    /// Polls of a connection that wait.
+    #[must_use]
+    pub fn poll_count_of(&self, connection: u32) -> usize {
+        self.parked.count_of(connection)
+    }
+
+    /// So many polls may wait here in all, and so many of each connection.
+    pub fn limit_polls(&mut self, room: usize, connection_room: usize) {
+        self.parked.limit(room, connection_room);
+    }
+
+    /// So many of one connection; None: as many as of others.
+    pub fn limit_polls_of(&mut self, connection: u32, room: Option<usize>) {
+        self.parked.limit_connection(connection, room);
+    }
+}
+
+/// Reads on while whole scans hold nothing that the poll wants; it goes on behind them.
+fn read_on(engine: &Engine, poll: &mut Poll) -> Option<ReadPlan> {
+    loop {
+        let plan = poll.plan(engine)?;
+        if plan.status != ReadStatus::NoMatchedMessage {
+            return Some(plan);
+        }
+        let from = std::mem::replace(&mut poll.queue_offset, plan.next_offset);
+        if !(from < plan.next_offset && plan.next_offset < plan.max_offset) {
+            return Some(plan);
+        }
+    }
+}
+
+/// What a poll is told at its deadline.
+fn write_nothing(poll: &Poll, plan: &ReadPlan, version: i16, out: &mut Vec<u8>) {
+    let (code, remark) = if poll.queue_offset > poll.first_offset {
+        // Messages came that were not wanted: the client goes on behind them.
+        (RETRY_IMMEDIATELY, "NO_MATCHED_MESSAGE")
+    } else if plan.status == ReadStatus::OffsetOverflowOne {
+        (NOT_FOUND, "OFFSET_OVERFLOW_ONE")
+    } else {
+        (NOT_FOUND, "NO_MESSAGE_IN_QUEUE")
+    };
+    poll.write_missed(plan, code, remark, version, out);
+}

@@ -5,6 +5,7 @@ use pyo3::prelude::*;
 mod check;
 mod disk;
 mod engine;
+mod feed;
 mod frames;
 mod lane;
 mod polls;

@@ -82,6 +82,11 @@ class RawOutput:
             at += size
         return frames
 
+    def data(self) -> bytes:
+        """What was written since the last look, whatever it is."""
+        data, self._unread = b"".join(self._unread), []
+        return data
+
     def drop(self) -> None:
         """Forgets everything that was written."""
         self._unread.clear()

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from contextlib import ExitStack
 
 from pyromq.api import SendReceiver, StoredSend
 from pyromq.broker.held_sends import CountPuts, HeldSends
@@ -121,17 +122,21 @@ class CommitGate:
             lost.append(waiter)
         while self._marks and self._marks[-1][0] > position:
             self._marks.pop()
-        for latch in reversed(lost):
-            latch.fail(error())
+        with ExitStack() as all_others:  # are told, if a fault is met with one of them
+            for waiter in lost:
+                all_others.callback(waiter.fail, error())
 
     def expire(self, monotonic_ms: int, timeout_ms: int) -> None:
         """Lets go, without a promise, whoever has waited for the whole timeout."""
         while self._marks and monotonic_ms - self._marks[0][1] >= timeout_ms:
             position, _ = self._marks.popleft()
+            late = []
             while self._waiters and self._waiters[0][0] <= position:
-                self._waiters.popleft()[1].fail(
-                    FlushTimedOut(f"the disk took longer than {timeout_ms} ms")
-                )
+                late.append(self._waiters.popleft()[1])
+            with ExitStack() as all_others:
+                for waiter in reversed(late):
+                    error = FlushTimedOut(f"the disk took longer than {timeout_ms} ms")
+                    all_others.callback(waiter.fail, error)
 
     def _let_go(self, position: int, elapsed_ms: int) -> None:
         self._run = None

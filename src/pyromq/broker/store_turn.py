@@ -7,6 +7,7 @@ ASYNC_FLUSH: written). A message sent with WAIT=false, or one-way, only wants to
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import ExitStack
 
 from pyromq.api import ExpressReplies, Settled
 from pyromq.broker.commits import CommitGate
@@ -76,7 +77,7 @@ class StoreTurn:
         """Ends a turn in which nothing but the lane appended, if that is all there is to do. False:
         `end_turn` has to go on. Does not raise."""
         express = self.express
-        if express is None or self.committed.waiter_count or self.written.waiter_count:
+        if express is None or self.committed.has_waiters or self.written.has_waiters:
             return False
         try:
             is_settled = express.end_turn(self._clock.monotonic_ms())
@@ -90,12 +91,15 @@ class StoreTurn:
 
     def _write_failed(self, error: StoreFailed) -> None:
         written = self._engine.positions().written
-        self._fail_beyond(self.written, written, error)
-        self._fail_beyond(self.committed, written, error)
-        if self.express is not None:
-            self.express.fail_written_beyond(written, _failed(error))
-            self.express.fail_committed_beyond(written, _failed(error))
-        self.on_write_failed()
+        # Each of them, whatever becomes of the others: their positions are given again. Last in,
+        # first called.
+        with ExitStack() as told:
+            told.callback(self.on_write_failed)
+            if self.express is not None:
+                told.callback(self.express.fail_committed_beyond, written, _failed(error))
+                told.callback(self.express.fail_written_beyond, written, _failed(error))
+            told.callback(self._fail_beyond, self.committed, written, error)
+            told.callback(self._fail_beyond, self.written, written, error)
 
     def count_lane(self) -> None:
         """Takes over what the lane counted in turns that it ended by itself."""

@@ -58,7 +58,6 @@ impl ExpressLane {
         let mut inside = self.inside();
         let lane = &mut inside.lane;
         let room = room.saturating_sub(lane.poll_count_of(number));
-        let room = room.saturating_sub(lane.poll_count_of(number));
         let mut scratch = String::new();
         let mut at = 0;
         while let Next::Whole(found) = frame::next(&bytes[at..], &self.limits) {

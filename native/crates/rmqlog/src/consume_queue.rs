@@ -388,7 +388,10 @@ impl QueueTable {
             return Ok(());
         }
         let upto = part_end.min(from + AHEAD_COUNT as i64);
-        self.read_file(cache, number, from, upto, out)?;
+        if self.read_file(cache, number, from, upto, out).is_err() {
+            // Those that are wanted may be readable all the same.
+            return self.read_units(cache, number, from, limit, out);
+        }
         cache.keep_units(number, from, out);
         out.truncate((to - from) as usize * UNIT_SIZE);
         Ok(())

@@ -138,13 +138,13 @@ impl CrcPen {
         }
         let is_new = !self.disk.exists(&path);
         let file = self.disk.create(&path)?;
+        if is_new {
+            self.written.created.push(path.clone());
+        }
         let count = count_of(file.len()?);
         if count == 0 {
             file.write_at(&encode_head(base), 0)
                 .map_err(|short| short.source)?;
-        }
-        if is_new {
-            self.written.created.push(path.clone());
         }
         let current = Current {
             base,

@@ -121,6 +121,24 @@ fn what_cannot_be_read_hides_nothing_that_can() {
 }
 
 #[test]
+fn units_that_cannot_be_read_hide_none_before_them() {
+    let dir = Dir::new();
+    let (engine, _) = open_counted(&dir);
+    let stored = store_in_turn(&engine, 2 * COUNT);
+    engine.close().unwrap();
+    drop(engine);
+    let (engine, faults) = open_counted(&dir);
+    let bad = 20 * (COUNT as u64 + 9); // it lies in the same read as those before it
+    faults.set(|plan| {
+        plan.unreadable = Some(("consumequeue".to_string(), bad, bad + 1));
+    });
+    assert_eq!(read(&engine, 2, 0), joined(&stored[2][..COUNT]));
+    assert!(engine
+        .read("Topic", 2, COUNT as i64, COUNT, 1 << 20)
+        .is_err());
+}
+
+#[test]
 fn a_filter_looks_at_800_units_in_whatever_steps() {
     let dir = Dir::new();
     let (engine, _) = open_counted(&dir);

@@ -89,7 +89,7 @@ class RemotingDoor:
             try:
                 can_go_on = connection.flush()
             except Exception as error:  # noqa: BLE001 — a fault with one costs that one
-                self._broken(connection, error)
+                self.broken(connection, error)
             else:
                 if can_go_on:
                     self._call_soon(connection.go_on)
@@ -115,7 +115,7 @@ class RemotingDoor:
         text = f"{type(error).__name__}: {error}"
         return Answer(code=ResponseCode.SYSTEM_ERROR, remark=text[:_FAULT_TEXT_MAX])
 
-    def _broken(self, connection: ServedConnection, error: Exception) -> None:
+    def broken(self, connection: ServedConnection, error: Exception) -> None:
         """Nobody knows what of its answers has gone out: its client must come anew."""
         self._tell("the connection", connection, error)
         try:

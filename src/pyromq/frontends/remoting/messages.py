@@ -27,7 +27,7 @@ from pyromq.codes import RequestCode, ResponseCode
 from pyromq.errors import FlushTimedOut, PullForbidden, RequestRefused
 from pyromq.frontends.remoting.table import Answer, Holding, Verb
 from pyromq.units import LogOffset, QueueOffset
-from pyromq.wire.remoting.frame import Command
+from pyromq.wire.remoting.frame import CLIENT_LIMITS, Command
 from pyromq.wire.remoting.headers import encode_ext
 from pyromq.wire.remoting.headers.pull import PullFlag, PullHeader, ViewMessageHeader
 from pyromq.wire.remoting.headers.query import (
@@ -198,13 +198,15 @@ def send_request(header: SendHeader | SendHeaderV2, command: Command) -> SendReq
 
 def lost_send(answer: bytes, error: RequestRefused) -> Command:
     """What is said instead of `answer`, made beforehand, to a send whose promise was not kept."""
-    response = split(answer).commands[0]
+    # An answer may be longer than what a client may ask with.
+    response = split(answer, CLIENT_LIMITS).commands[0]
     if isinstance(error, FlushTimedOut):
         response.code = ResponseCode.FLUSH_DISK_TIMEOUT
         return response
     response.code = int(error.code)
     response.remark = error.remark
-    response.ext = {name: response.ext[name] for name in (EXT_MSG_REGION, EXT_TRACE_ON)}
+    # Readers leave empty fields out, as those of a region without a name.
+    response.ext = {name: response.ext.get(name, "") for name in (EXT_MSG_REGION, EXT_TRACE_ON)}
     return response
 
 

@@ -114,6 +114,10 @@ class Door(Protocol):
         """A verb raised what it must not: logs it, returns what the client is told."""
         ...
 
+    def broken(self, connection: ServedConnection, error: Exception) -> None:
+        """What it says to its client cannot be made: ends it."""
+        ...
+
     def left(self, connection: ServedConnection, reason: str) -> None: ...
 
 
@@ -450,9 +454,12 @@ class ServedConnection:
         self._in_flight -= len(answers)
         if self._is_closed:
             return
-        for answer in answers:
-            if answer:
-                self._wire.send(lost_send(answer, error))
+        try:
+            for answer in answers:
+                if answer:
+                    self._wire.send(lost_send(answer, error))
+        except Exception as fault:  # noqa: BLE001 — the others who lost something must be told too
+            self._door.broken(self, fault)
         self._change()
 
     def _step(self, verb: Coroutine[Any, None, Answer], command: Command) -> None:

@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from pyromq.codes import ResponseCode
+from pyromq.errors import RequestRefused
 from pyromq.frontends.remoting import served
+from pyromq.frontends.remoting.messages import lost_send
 from pyromq.wire.remoting import frame
 from pyromq.wire.remoting.frame import FLAG_ONEWAY, Command, SerializeType
 from tests.support.lane_house import LaneHouse, split_answers
@@ -148,3 +150,72 @@ def test_the_message_that_creates_its_topic_waits_for_the_topic_too(house: LaneH
     house.receive(0, send(1, b="New") + send(2, b="New") + send(3))
     house.end_turn()
     assert [(one.opaque, one.code) for one in told(house)] == [(1, 0), (2, 0), (3, 0)]
+
+
+def largest_send(opaque: int) -> bytes:
+    """With a header as long as it may be, and less in it than in that of the answer: a character of
+    the key takes six bytes in both."""
+
+    def of_size(size: int) -> bytes:
+        key = f"UNIQ_KEY\x01{chr(3) * size}\x02"
+        ext = {
+            "a": "P",
+            "b": "TopicTest",
+            "c": "T",
+            "d": "4",
+            "e": "0",
+            "f": "0",
+            "g": "1",
+            "h": "0",
+        }
+        return frame.encode(Command(310, opaque, ext={**ext, "i": key}, body=b"b"))
+
+    room = frame.SERVER_LIMITS.header_size_max - len(of_size(0))
+    return of_size(room // 6)
+
+
+def test_an_answer_longer_than_a_request_may_be_can_still_be_taken_back(house: LaneHouse) -> None:
+    house.receive(0, largest_send(6))
+    house.end_turn()
+    kept = house.outputs[0].data()
+    assert frame.split(kept).violation is not None, "longer than a request may be"
+    assert [one.code for one in frame.split(kept, frame.CLIENT_LIMITS).commands] == [0]
+    house.engine.held_commit = house.engine.positions().commit
+    house.engine.told_failure = "the disk is gone"
+    house.receive(0, largest_send(7))
+    house.receive(1, send(8))
+    house.end_turn()
+    assert [(one.opaque, one.code) for one in told(house)] == [(7, 14)]
+    assert [(one.opaque, one.code) for one in told(house, 1)] == [(8, 14)]
+
+
+@pytest.mark.parametrize("form", SerializeType)
+def test_a_region_without_a_name_keeps_no_refusal_back(
+    house: LaneHouse, form: SerializeType
+) -> None:
+    house.configure(region_id="")
+    house.engine.held_commit = house.engine.positions().commit
+    house.engine.told_failure = "the disk is gone"
+    house.receive(0, send(7, form=form))
+    house.receive(1, send(8))
+    house.end_turn()
+    assert [(one.opaque, one.code) for one in told(house)] == [(7, 14)]
+    assert [(one.opaque, one.code) for one in told(house, 1)] == [(8, 14)]
+
+
+def test_a_client_whose_refusal_cannot_be_made_keeps_it_from_nobody_else(
+    house: LaneHouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(answer: bytes, error: RequestRefused) -> Command:
+        if frame.split(answer).commands[0].opaque == 7:
+            raise ZeroDivisionError("a fault of ours")
+        return lost_send(answer, error)
+
+    monkeypatch.setattr(served, "lost_send", fail)
+    house.engine.held_commit = house.engine.positions().commit
+    house.engine.told_failure = "the disk is gone"
+    house.receive(0, send(7))
+    house.receive(1, send(8))
+    house.end_turn()
+    assert house.close_reasons()[0] == "its answers could not be sent"
+    assert [(one.opaque, one.code) for one in told(house, 1)] == [(8, 14)]

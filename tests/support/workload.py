@@ -414,7 +414,7 @@ class Workload:
         for sent in history.sent:
             if sent.outcome is Outcome.OK and (TAKER, sent.which) not in got:
                 return False
-        for (_, queue), position in self._positions.items():
+        for (_, queue), position in list(self._positions.items()):
             if position < await self._max_offset(client, queue):
                 return False
         wanted = {s.which.message for s in history.sent if s.outcome is Outcome.OK}

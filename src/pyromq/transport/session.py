@@ -7,6 +7,7 @@ peer that asks faster than it listens is slowed down by TCP, not by our memory.
 from __future__ import annotations
 
 import os
+import traceback
 from typing import TYPE_CHECKING, Final, Protocol
 
 from pyromq.transport.budget import PendingBytes
@@ -115,7 +116,11 @@ class Session:
         if connection is None or self._close_reason is not None:
             return
         self.last_active_ms = self._sessions.now_ms
-        connection.receive(self._sessions.receive_view[start:end])
+        try:
+            connection.receive(self._sessions.receive_view[start:end])
+        except Exception as error:  # noqa: BLE001 — what follows could be taken for something else
+            self._door_failed(error)
+            return
         pending = connection.pending_bytes
         if pending or self._counted:
             self._count(pending, 0 if connection.is_proven else pending)
@@ -137,7 +142,10 @@ class Session:
         self._is_peer_slow = False
         self._resume_if_free()
         if self._connection is not None:
-            self._connection.drained()
+            try:
+                self._connection.drained()
+            except Exception as error:  # noqa: BLE001 — nobody else would go on with what waits
+                self._door_failed(error)
 
     def lost(self, error: OSError | None) -> None:
         reason = self._close_reason or (f"lost: {error}" if error else "closed by the peer")
@@ -257,6 +265,11 @@ class Session:
             size_due = self._frame_seen_size + limits.frame_rate_min * inside_ms // 1000
             if inside_ms >= limits.stall_grace_ms and connection.received_bytes_of_frame < size_due:
                 self.abort(f"stalled inside a frame for {inside_ms} ms")
+
+    def _door_failed(self, error: Exception) -> None:
+        text = "".join(traceback.format_exception(error))
+        self._sessions.report("%s: a fault of ours: %s", self.peer.address, text)
+        self.abort("its bytes could not be dealt with")
 
     # ── inside ──────────────────────────────────────────────────────────────────────────────────
 

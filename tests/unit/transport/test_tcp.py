@@ -571,3 +571,33 @@ async def test_a_flood_of_incidents_is_counted_not_told(caplog: pytest.LogCaptur
         "incident 2",
         "7 more connection incidents not shown",
     ]
+
+
+class FaultyConnection(EchoConnection):
+    """Has a fault with each chunk that begins with `x`."""
+
+    def receive(self, data: memoryview) -> None:
+        if bytes(data[:1]) == b"x":
+            raise ZeroDivisionError("a fault of ours")
+        super().receive(data)
+
+
+async def test_who_met_a_fault_of_ours_is_not_gone_on_with(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    transport = Transport(ManualClock())
+    made: list[FaultyConnection] = []
+
+    def connect(outlet: Outlet) -> FaultyConnection:
+        made.append(FaultyConnection(outlet))
+        return made[-1]
+
+    listener = transport.bind("127.0.0.1", 0, connect)
+    transport.start()
+    reader, writer = await asyncio.open_connection("127.0.0.1", listener.port)
+    writer.write(b"x")
+    assert await ended(reader) == b""
+    assert made[0].close_reason == "its bytes could not be dealt with"
+    assert "ZeroDivisionError" in caplog.text
+    await leave(writer)
+    await transport.stop(drain_ms=2_000)

@@ -17,6 +17,8 @@ use crate::wire::Input;
 const NOT_PLAIN: isize = -1;
 const NO_ROOM: isize = -2;
 const GO_ON: isize = -3;
+/// The request of a pull that waits here has no more bytes; they are kept with it.
+const PARKED_SIZE_MAX: usize = 2048;
 /// A buffer for answers that grew larger is given back after its call.
 const OUT_KEPT: usize = 1 << 20;
 
@@ -206,7 +208,10 @@ impl ExpressLane {
                         }
                         Outcome::Waits(waits, poll) => {
                             let frame = &bytes[at..at + found.size];
-                            if taken + parked < room && lane.park(number, poll, frame) {
+                            if frame.len() <= PARKED_SIZE_MAX
+                                && taken + parked < room
+                                && lane.park(number, poll, frame)
+                            {
                                 parked += 1;
                                 pulled.add_waiting(&waits);
                                 at += found.size;

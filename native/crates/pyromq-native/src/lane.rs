@@ -255,7 +255,6 @@ impl ExpressLane {
     }
 
     /// See [`ExpressLane::feed_chunk`].
-    #[expect(clippy::too_many_arguments)]
     fn feed<'py>(
         &self,
         number: u32,
@@ -324,11 +323,11 @@ impl ExpressLane {
         let woken = lane.wake(self.engine.get().engine(), monotonic_ms);
         let are_all_direct = lane.connections().are_all_direct();
         inside.woken.add(woken);
-        if !are_all_direct || inside.woken.concerns_others() {
-            return Ok(ended | UNENDED);
-        }
         if !inside.woken.answered.is_empty() {
             ended |= WOKEN;
+        }
+        if !are_all_direct || inside.woken.concerns_others() {
+            return Ok(ended | UNENDED);
         }
         let lane = &mut inside.lane;
         lane.take_ready(|_, _, _, _| ());

@@ -150,13 +150,14 @@ class LaneConnection:
             found, start, ahead, taken, under_way, answers, pulled = self._feed(
                 number, buffer, start, lane.now_ms(), room, unsent_room - pulled_size
             )
-            if taken:
-                peer.took(under_way)
-                lane.request_end()
             if pulled is not None:
+                # First: the rest of an answer follows what the socket took of it.
                 peer.answered(answers)
                 pulled_size += sum(row[3] for row in pulled)
                 lane.note_pulled(peer.caller, pulled)
+            if taken:
+                peer.took(under_way)
+                lane.request_end()
             if found is not None:
                 commands = cast("list[Command]", found)
                 peer.serve(commands)
@@ -240,13 +241,11 @@ class ExpressLane(LanePolls):
 
     def offer(self, commands: Sequence[Command]) -> None:
         """These took their verbs: opens the lane for those that come after them."""
-        if not self._is_open:
-            return
         for command in commands:
             field = _TOPIC_FIELD.get(command.code)
             if field is not None:
                 topic = command.ext.get(field)
-                if topic is not None and topic not in self._topics:
+                if self._is_open and topic is not None and topic not in self._topics:
                     self._open(topic)
             elif command.code == RequestCode.PULL_MESSAGE:
                 self._offer_pull(command.ext)

@@ -119,6 +119,7 @@ class MessageRows:
         self._region_id, self._is_traced = stored.region_id, stored.is_traced
 
     async def pull(self, caller: Caller, header: PullHeader, command: Command) -> Answer:
+        command.body = b""  # of no use; and it may wait long
         try:
             return _pulled(await self._broker.pull(caller, _pull_request(header, command)))
         except PullForbidden as error:

@@ -133,10 +133,10 @@ class LanePolls:
 
     def _serve(self, woken: Woken) -> Sequence[tuple[str, int, int]]:
         replies, answered, given_back, arrivals = woken
-        self._resume(given_back)
         for peer, _, under_way, data in replies:
             cast(PollPeer, peer).released(under_way, data)
         self.note_woken(answered)
+        self._resume(given_back)
         return arrivals
 
     def _resume(self, given_back: Sequence[GivenBack]) -> None:

@@ -295,16 +295,24 @@ class ServedConnection:
         self._serve(commands)
 
     def released(self, under_way_size: int, data: bytes) -> None:
-        if self._pauses & _IN_FLIGHT and under_way_size <= IN_FLIGHT_SIZE_MAX // 2:
-            self._resume(_IN_FLIGHT)
-        if data:
-            self._wire.send_encoded(data)
-            self._change()
+        try:
+            if self._pauses & _IN_FLIGHT and under_way_size <= IN_FLIGHT_SIZE_MAX // 2:
+                self._resume(_IN_FLIGHT)
+            if data:
+                self._wire.send_encoded(data)
+                self._change()
+            elif self._descriptor is None:
+                self._choose_way()  # who gets no answers is never flushed
+        except Exception as fault:  # noqa: BLE001 — others are to be told in the same call
+            self._door.broken(self, fault)
 
     def write(self, data: bytes) -> None:
         """What its socket did not take of answers on the lane."""
         self._descriptor = None
-        self._output.write(data)
+        try:
+            self._output.write(data)
+        except Exception as fault:  # noqa: BLE001 — others are to be written to in the same call
+            self._door.broken(self, fault)
 
     def _set_room(self) -> None:
         """A chunk that begins with a whole frame, while nothing is put off, may go to the lane; as

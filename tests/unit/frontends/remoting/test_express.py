@@ -17,7 +17,7 @@ import pytest
 from pyromq.errors import StoreFailed
 from pyromq.frontends.remoting import served
 from pyromq.frontends.remoting.served import ServedConnection
-from pyromq.wire.remoting.frame import Command, encode
+from pyromq.wire.remoting.frame import FLAG_ONEWAY, Command, encode
 from tests.support.lane_house import LaneHouse, SocketOutput, split_answers
 from tests.support.lane_traffic import Step, Traffic
 
@@ -310,6 +310,51 @@ def test_what_a_socket_does_not_take_of_pulls_goes_before_what_comes_after(
     assert {answer.code for answer in answers} == {0}
     assert len(answers) == 42
     assert len({answer.opaque for answer in answers}) == 41
+
+
+def test_the_rest_of_a_pulls_answer_follows_its_beginning_where_its_client_is_paused(
+    direct: LaneHouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output, traffic = direct.outputs[0], Traffic()
+    assert isinstance(output, SocketOutput)
+    (pull,) = pulls(direct, traffic, 1)
+    monkeypatch.setattr(served, "IN_FLIGHT_SIZE_MAX", 20_000)
+    output.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)
+    sends = [traffic.send(0, b="TopicTest") for _ in range(2)]
+    for send in sends:
+        send.body = bytes(15_000)
+    verb = traffic.plain(30, {"topic": "TopicTest", "queueId": "0"})
+    direct.receive(0, b"".join(map(encode, [verb, *sends])) + pull * 3)
+    assert [output.is_reading] == [False]
+    direct.end_turn()
+    answers = split_answers(output.read())
+    assert len(answers) == 6, "each is whole"
+
+
+def test_who_wants_no_answers_keeps_nobody_from_the_short_end(
+    direct: LaneHouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(served, "IN_FLIGHT_SIZE_MAX", 20_000)
+    connection = direct.connections[0] = direct.door.connect(direct.outputs[0])
+    traffic = Traffic()
+    sends = [traffic.send(0, b="TopicTest") for _ in range(4)]
+    for send in sends:
+        send.flag, send.body = FLAG_ONEWAY, bytes(9_000)
+    direct.receive(0, b"".join(map(encode, sends)))
+    assert [direct.outputs[0].is_reading] == [False]
+    direct.end_turn()
+    assert direct.outputs[0].is_reading
+    ends: list[bool] = []
+
+    def end_short() -> bool:
+        ends.append(direct.broker.end_short())
+        return ends[-1]
+
+    direct.turn.set_stages([*direct.broker.stages(), direct.door.flush], end_short)
+    direct.receive(0, encode(sends[0]))
+    direct.end_turn()
+    assert ends == [True]
+    assert connection is direct.connections[0]
 
 
 def test_what_a_socket_does_not_take_follows_in_its_order(direct: LaneHouse) -> None:

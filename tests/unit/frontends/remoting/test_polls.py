@@ -355,3 +355,23 @@ def test_answers_of_polls_go_straight_to_the_socket(
     (answer,) = split_answers(output.read())
     assert (answer.code, answer.ext["nextBeginOffset"]) == (FOUND, "2")
     house.close()
+
+
+def test_a_broker_that_may_only_be_read_has_polls_on_the_lane(pair: Pair) -> None:
+    for house in pair.houses:
+        house.configure(broker_permission=4)
+    pair.give(pair.poll(1))
+    pair.end_turn()
+    before = pair.on_lane
+    pair.give(pair.poll(2))
+    assert pair.on_lane == before + 1
+
+
+def test_what_comes_with_a_poll_is_not_kept_while_it_waits(pair: Pair) -> None:
+    poll = pair.poll(1)
+    poll.body = bytes(1_000_000)
+    before = pair.on_lane
+    pair.give(poll)
+    assert pair.on_lane == before, "a verb has it, without the bytes"
+    pair.send(1)
+    assert pair.codes() == [FOUND]

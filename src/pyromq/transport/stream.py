@@ -111,7 +111,7 @@ class Stream:
             except (BlockingIOError, InterruptedError):
                 pass
             except OSError as error:
-                self._fail(error)
+                self.abort(error)
                 return
             if not rest:
                 return
@@ -148,7 +148,7 @@ class Stream:
             except (BlockingIOError, InterruptedError):
                 break
             except OSError as error:
-                self._fail(error)
+                self.abort(error)
                 return
             self.unsent_bytes -= count
             if count < len(head):
@@ -163,9 +163,6 @@ class Stream:
         if self._is_over and self.unsent_bytes <= self._low:
             self._is_over = False
             self._owner.resume_writing()
-
-    def _fail(self, error: OSError) -> None:
-        self.abort(error)
 
     def _drop(self) -> None:
         self._unsent.clear()

@@ -3,10 +3,10 @@
 A chunk of frames is handed to the native lane, which takes what is ordinary. A send is decoded,
 checked against the table below, appended, and its reply kept until the promise holds; a pull is
 answered at once if it finds something, or waits (`polls.py`), and what the broker must know of it
-comes back. At the first
-frame that is not for the lane it collects commands up to the next that is; those are served by the
-table of verbs before anything behind them is looked at. So appends have the order of the frames,
-whichever lane they took, and nothing in Python happens per message on this one.
+comes back. At the first frame that is not for the lane it collects commands up to the next that is;
+those are served by the table of verbs before anything behind them is looked at. So appends have the
+order of the frames, whichever lane they took, and nothing in Python happens per message on this
+one.
 
 The table is owned here. An entry is made when a request took its verb although it might have taken
 the lane, and is made anew, or goes, as soon as the broker says that what it rests on has changed;

@@ -64,13 +64,21 @@ class BrokerOffsets(_Noted):
         super().__init__()
         self._instance = instance
         self._group = group
+        self._begun: set[tuple[str, str]] = set()
+        """Topics, with the broker's name, of which the broker has some offset of the group."""
 
     async def read(self, queue: MessageQueue) -> int | None:
         return await offsets.committed_offset(self._instance, self._group, queue)
 
     async def persist(self, queues: Iterable[MessageQueue] | None = None, /) -> None:
-        chosen = self._changed if queues is None else self._changed.intersection(queues)
-        await asyncio.gather(*(self._persist_one(queue) for queue in list(chosen)))
+        chosen = set(self._changed if queues is None else self._changed.intersection(queues))
+        # One offset of a topic before its others: Apache's broker keeps only one of those that
+        # begin a group's table of a topic at the same time (ConsumerOffsetManager.commitOffset of
+        # org.apache.rocketmq.broker 5.5.0 looks and puts without a lock).
+        first = {(queue.topic, queue.broker_name): queue for queue in chosen}
+        first = {topic: queue for topic, queue in first.items() if topic not in self._begun}
+        await asyncio.gather(*map(self._persist_one, first.values()))
+        await asyncio.gather(*map(self._persist_one, chosen.difference(first.values())))
 
     async def _persist_one(self, queue: MessageQueue) -> None:
         offset = self._offsets[queue]
@@ -79,6 +87,7 @@ class BrokerOffsets(_Noted):
         except PyromqError as error:
             _log.warning("offset %d of %s not committed: %s", offset, queue, error)
             return
+        self._begun.add((queue.topic, queue.broker_name))
         if self._offsets.get(queue) == offset:
             self._changed.discard(queue)
 

@@ -90,6 +90,11 @@ RUST_BUGS: Final[dict[str, RustBug]] = {
         "lib",
         "sim::checksums::a_sync_vouches_for_no_record_whose_checksum_is_not_safe",
     ),
+    "cold_checksum_not_awaited": RustBug(
+        "a pull in a hurry hands out records whose checksums are not in memory",
+        "hurry",
+        "a_record_is_not_handed_out_while_its_checksum_is_on_its_way",
+    ),
     "cut_on_crc": RustBug(
         "a start cuts the log at the first bad record, as Apache's does",
         "damage",

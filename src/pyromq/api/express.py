@@ -85,7 +85,7 @@ class ExpressParked(NamedTuple):
     queue_offset: QueueOffset
     """Where it goes on: behind messages that it did not want."""
     deadline_ms: int
-    """Monotonic ms until which it waits."""
+    """Monotonic ms until which it waits for messages; 0: not at all."""
     message_count_max: int
     body_size_max: int
     tag_hashes: frozenset[int] | None

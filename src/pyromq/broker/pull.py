@@ -136,7 +136,12 @@ class Pulls:
 
     async def _wait(self, caller: Caller, request: PullRequest, poll: Poll) -> PullResult:
         """What becomes of a pull that found nothing, whenever that is known."""
-        found = await self._parked.park(poll)
+        return self._look_again(caller, request, poll, await self._parked.park(poll))
+
+    def _look_again(
+        self, caller: Caller, request: PullRequest, poll: Poll, found: QueueRead | None
+    ) -> PullResult:
+        """A pull has waited long enough; `found` is what it was offered, if anything."""
         wanted = self._check(caller, request)
         moved_to = self._offsets.moved_by_reset(caller, request)
         if moved_to is not None:
@@ -298,6 +303,8 @@ class Pulls:
             connection_id=caller.connection_id,
             deadline_ms=parked.deadline_ms,
         )
+        if parked.deadline_ms == 0:
+            return self._look_again(caller, request, poll, None)
         return await self._wait(caller, request, poll)
 
     # --- the checks -----------------------------------------------------------------------------

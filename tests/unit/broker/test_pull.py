@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
-from pyromq.api import PullStatus
+from pyromq.api import ExpressParked, PullStatus
 from pyromq.broker.pull import PARSED_FILTERS_MAX
 from pyromq.codes import ResponseCode
 from pyromq.domain.group import GroupConfig, Subscription
+from pyromq.domain.subscription import tag_hash
 from pyromq.domain.topic import TopicConfig
 from pyromq.errors import (
     GroupNotFound,
@@ -23,7 +24,7 @@ from pyromq.errors import (
     TopicNotFound,
 )
 from pyromq.units import QueueOffset
-from tests.support.brokers import BrokerInHand, caller, heartbeat, properties
+from tests.support.brokers import BrokerInHand, caller, heartbeat, properties, pull_request
 
 WHOLE: dict[str, Any] = {"message_count_max": 99, "body_size_max": 1 << 20, "tag_hashes": None}
 FAQ = "\nSee https://rocketmq.apache.org/docs/bestPractice/06FAQ for further details."
@@ -114,6 +115,17 @@ def test_nothing_wanted_in_what_was_scanned_says_retry_at_once(hand: BrokerInHan
     result = hand.pull(subscription="B")
     assert (result.status, result.remark) == (PullStatus.RETRY_IMMEDIATELY, "NO_MATCHED_MESSAGE")
     assert result.next_begin_offset == 2
+
+
+def test_a_pull_that_waited_for_the_device_in_vain_looks_itself_at_once(hand: BrokerInHand) -> None:
+    fill(hand, "A", "A", "B")
+    parked = ExpressParked(QueueOffset(0), 0, 32, 1 << 20, None)
+    ask = hand.broker.pull_parked(caller(), pull_request(subscription="*"), parked)
+    assert hand.ask(ask).result.message_count == 3
+    parked = ExpressParked(QueueOffset(3), 0, 32, 1 << 20, frozenset({tag_hash("C")}))
+    ask = hand.broker.pull_parked(caller(), pull_request(subscription="C"), parked)
+    result = hand.ask(ask).result
+    assert (result.status, result.next_begin_offset) == (PullStatus.RETRY_IMMEDIATELY, 3)
 
 
 def test_a_pull_at_the_end_finds_nothing(hand: BrokerInHand) -> None:

@@ -206,11 +206,11 @@ impl ExpressLane {
                             at += found.size;
                             continue;
                         }
-                        Outcome::Waits(waits, poll) => {
+                        Outcome::Waits(waits, waiting) => {
                             let frame = &bytes[at..at + found.size];
                             if frame.len() <= PARKED_SIZE_MAX
                                 && taken + parked < room
-                                && lane.park(number, poll, frame)
+                                && lane.park(engine, number, waiting, frame)
                             {
                                 parked += 1;
                                 pulled.add_waiting(&waits);

@@ -57,6 +57,8 @@ pub struct Lane {
     topics: Topics,
     pub(crate) pulls: Pulls,
     pub(crate) parked: Parked,
+    /// Slots of polls for which something is brought into memory, by their serial numbers.
+    pub(crate) fetching: HashMap<u64, u32>,
     /// Topics of which arrivals are told, and not only served, and how many want that.
     pub(crate) watched: HashMap<String, u32>,
     /// Parked polls that were looked at, each time that they were.

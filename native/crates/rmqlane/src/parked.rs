@@ -32,10 +32,15 @@ pub struct Poll {
     pub queue_offset: i64,
     pub message_count_max: usize,
     pub body_size_max: usize,
-    /// How long it may wait; as soon as [`Parked::begin_waits`] was called, until when.
+    /// How long it may wait; as soon as [`Parked::begin_waits`] was called, until when; 0 for who takes it over
+    /// where it waited for the device.
     pub deadline_ms: i64,
     /// The request as it came, for who takes it over.
     pub frame: Box<[u8]>,
+    /// It came for what is there, and waits for the device.
+    pub awaits_device: bool,
+    /// How often something was brought into memory for it.
+    pub fetch_count: u8,
 }
 
 /// Neighbours in a line.
@@ -136,8 +141,8 @@ impl Parked {
         self.count < self.room && own.map_or(0, |own| own.line.count) < room
     }
 
-    /// Keeps the poll. Its wait begins with the next [`Parked::begin_waits`].
-    pub fn park(&mut self, poll: Poll) {
+    /// Keeps the poll and answers its slot. Its wait begins with the next [`Parked::begin_waits`].
+    pub fn park(&mut self, poll: Poll) -> u32 {
         let (connection, queue_id) = (poll.connection, poll.queue_id);
         let topic = Arc::clone(&poll.known.topic);
         self.serials += 1;
@@ -167,6 +172,14 @@ impl Parked {
         join(slots, own, slot, OF_CONNECTION);
         self.fresh.push((slot, serial));
         self.count += 1;
+        slot
+    }
+
+    /// The serial number of the poll in a slot, which nobody else ever has.
+    #[must_use]
+    pub fn serial(&self, slot: u32) -> Option<u64> {
+        let entry = self.slots.get(slot as usize)?.as_ref();
+        entry.map(|entry| entry.serial)
     }
 
     /// What was parked since the last call waits since now.
@@ -198,7 +211,12 @@ impl Parked {
 
     /// Takes a poll out.
     pub fn take(&mut self, slot: u32) -> Option<Poll> {
-        let Entry { poll, links, .. } = self.slots.get_mut(slot as usize)?.take()?;
+        let Entry {
+            mut poll, links, ..
+        } = self.slots.get_mut(slot as usize)?.take()?;
+        if poll.awaits_device {
+            poll.deadline_ms = 0;
+        }
         self.free.push(slot);
         self.count -= 1;
         let Parked {

@@ -16,6 +16,8 @@ fn poll(connection: u32, topic: &str, queue_id: i32, opaque: i32, timeout_ms: i6
         body_size_max: 1000,
         deadline_ms: timeout_ms,
         frame: Box::from(&b"frame"[..]),
+        awaits_device: false,
+        fetch_count: 0,
     }
 }
 

@@ -7,6 +7,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use rmqlog::ahead::Missing;
+use rmqlog::hurry::Now;
 use rmqlog::read::{ReadPlan, ReadStatus};
 use rmqlog::Engine;
 use rmqwire::header::{resolve, Header};
@@ -17,6 +19,10 @@ use crate::parked::Poll;
 use crate::reply::{write_pulled, PullAnswer};
 
 pub const PULL: i32 = 11;
+
+/// How long a pull waits for the device: as long as clients wait for an answer (Apache's
+/// consumerTimeoutMillisWhenSuspend). Its verb goes on then.
+const DEVICE_WAIT_MS: i64 = 30_000;
 
 const COMMIT_OFFSET: i32 = 1;
 const SUSPEND: i32 = 2;
@@ -66,13 +72,20 @@ pub struct Pulled {
     pub size: usize,
 }
 
+/// A pull that waits, for [`Lane::park`](crate::Lane::park).
+pub struct Waiting {
+    pub(crate) poll: Poll,
+    /// What it waits for, if not for news.
+    pub(crate) missing: Option<Missing>,
+}
+
 /// What became of a pull.
-#[derive(Debug)]
 pub enum Outcome {
     /// Its answer was added.
     Answered(Pulled),
-    /// There is nothing new yet, and it may wait.
-    Waits(Pulled, Poll),
+    /// There is nothing new yet, and it may wait; or there is something, which it waits for as it is not in
+    /// memory.
+    Waits(Pulled, Waiting),
     /// Nothing happened: its verb is to answer it.
     Left,
 }
@@ -268,7 +281,7 @@ impl Pulls {
         if fields.body_size_max > 0 {
             size_max = size_max.min(fields.body_size_max as usize);
         }
-        let poll = Poll {
+        let mut poll = Poll {
             connection: 0,
             opaque: arrived.header.opaque,
             form: arrived.form,
@@ -282,22 +295,46 @@ impl Pulls {
                 .timeout_ms
                 .clamp(puller.hold_min_ms, puller.hold_max_ms),
             frame: Box::default(),
+            awaits_device: false,
+            fetch_count: 0,
         };
-        let Some(plan) = poll.plan(engine) else {
-            return Outcome::Left;
+        let commit_offset = match fields.sys_flag & COMMIT_OFFSET {
+            0 => -1,
+            _ => fields.commit_offset,
         };
-        let mut pulled = Pulled::of(&poll, &plan);
-        if fields.sys_flag & COMMIT_OFFSET != 0 {
-            pulled.commit_offset = fields.commit_offset;
-        }
-        if plan.status == ReadStatus::Found {
-            if poll.write_found(engine, &plan, version, out) {
-                return Outcome::Answered(pulled);
+        let missing = match poll.look(engine) {
+            Some(Now::Here(plan)) => {
+                let mut pulled = Pulled::of(&poll, &plan);
+                pulled.commit_offset = commit_offset;
+                if plan.status != ReadStatus::Found {
+                    if fields.sys_flag & SUSPEND != 0 && is_nothing_new(&plan, poll.queue_offset) {
+                        let missing = None;
+                        return Outcome::Waits(pulled, Waiting { poll, missing });
+                    }
+                    return Outcome::Left;
+                }
+                match poll.write_found(engine, &plan, version, out) {
+                    Some(Now::Here(())) => return Outcome::Answered(pulled),
+                    Some(Now::Missing(missing)) => missing,
+                    None => return Outcome::Left,
+                }
             }
-        } else if fields.sys_flag & SUSPEND != 0 && is_nothing_new(&plan, poll.queue_offset) {
-            return Outcome::Waits(pulled, poll);
-        }
-        Outcome::Left
+            Some(Now::Missing(missing)) => missing,
+            None => return Outcome::Left,
+        };
+        let pulled = Pulled {
+            pair: puller.pair,
+            queue_id: poll.queue_id,
+            next_offset: poll.queue_offset,
+            commit_offset,
+            max_offset: engine.queue_range(fields.topic, poll.queue_id).1,
+            message_count: 0,
+            size: 0,
+        };
+        poll.awaits_device = true;
+        poll.deadline_ms = DEVICE_WAIT_MS;
+        let missing = Some(missing);
+        Outcome::Waits(pulled, Waiting { poll, missing })
     }
 }
 
@@ -343,7 +380,23 @@ impl Poll {
         plan.ok().filter(|plan| !plan.has_news)
     }
 
-    /// Adds the answer with the messages of the plan; false, and nothing happened, if one is damaged.
+    /// The same read of what is in memory.
+    #[must_use]
+    pub fn look(&self, engine: &Engine) -> Option<Now<ReadPlan>> {
+        let plan = engine.plan_read_now(
+            &self.known.topic,
+            self.queue_id,
+            self.queue_offset,
+            self.message_count_max,
+            self.body_size_max,
+            self.known.puller.tags.as_deref(),
+        );
+        plan.ok()
+            .filter(|found| !matches!(found, Now::Here(plan) if plan.has_news))
+    }
+
+    /// Adds the answer with the messages of the plan, if all of them are in memory and none is damaged; else
+    /// nothing happened.
     #[must_use]
     pub fn write_found(
         &self,
@@ -351,18 +404,21 @@ impl Poll {
         plan: &ReadPlan,
         version: i16,
         out: &mut Vec<u8>,
-    ) -> bool {
+    ) -> Option<Now<()>> {
         let start = out.len();
         let answer = self.answer(plan, 0, "FOUND", plan.size, version);
         write_pulled(self.form, &answer, out);
         let body_at = out.len();
         out.resize(body_at + plan.size, 0);
-        let copied = engine.copy(plan, &mut out[body_at..]);
-        let is_whole = copied.is_ok_and(|damaged| damaged.is_empty());
-        if !is_whole {
+        let copied = match engine.copy_now(plan, &mut out[body_at..]).ok() {
+            Some(Now::Here(damaged)) => damaged.is_empty().then_some(Now::Here(())),
+            Some(Now::Missing(missing)) => Some(Now::Missing(missing)),
+            None => None,
+        };
+        if !matches!(copied, Some(Now::Here(()))) {
             out.truncate(start);
         }
-        is_whole
+        copied
     }
 
     /// Adds an answer without messages.

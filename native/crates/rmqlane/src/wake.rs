@@ -7,12 +7,14 @@
 
 use std::sync::Arc;
 
+use rmqlog::ahead::Missing;
+use rmqlog::hurry::Now;
 use rmqlog::read::{ReadPlan, ReadStatus};
 use rmqlog::Engine;
 
 use crate::lane::Lane;
 use crate::parked::Poll;
-use crate::pull::{is_nothing_new, Pulled};
+use crate::pull::{is_nothing_new, Pulled, Waiting};
 use crate::reply::write_refused_pull;
 
 /// PULL_NOT_FOUND and PULL_RETRY_IMMEDIATELY of Apache's ResponseCode.
@@ -20,6 +22,9 @@ const NOT_FOUND: i16 = 19;
 const RETRY_IMMEDIATELY: i16 = 20;
 /// Answers that wait to be written to a connection before its other polls are given back.
 const UNWRITTEN_MAX: usize = 1 << 20;
+/// What is brought into memory for one poll; a device that fails, or memory that is too small for it, is its
+/// verb's business then.
+const FETCHES_MAX: u8 = 64;
 
 /// Topic, queue, one past its newest message.
 pub type Arrival = (Arc<str>, i32, i64);
@@ -52,14 +57,45 @@ impl Woken {
 
 impl Lane {
     /// Keeps a pull that may wait, if there is room.
-    pub fn park(&mut self, connection: u32, mut poll: Poll, frame: &[u8]) -> bool {
+    pub fn park(
+        &mut self,
+        engine: &Engine,
+        connection: u32,
+        waiting: Waiting,
+        frame: &[u8],
+    ) -> bool {
         if !self.parked.has_room(connection) {
             return false;
         }
+        let Waiting { mut poll, missing } = waiting;
         poll.connection = connection;
         poll.frame = Box::from(frame);
-        self.parked.park(poll);
-        true
+        let slot = self.parked.park(poll);
+        let is_coming = missing.is_none_or(|missing| self.fetch(engine, slot, missing));
+        if !is_coming {
+            drop(self.parked.take(slot));
+        }
+        is_coming
+    }
+
+    /// Has brought into memory what the poll needs; then it is looked at again. False: it should not wait
+    /// for that.
+    fn fetch(&mut self, engine: &Engine, slot: u32, missing: Missing) -> bool {
+        let Some(serial) = self.parked.serial(slot) else {
+            return false;
+        };
+        if self.fetching.contains_key(&serial) {
+            return true; // something else is on its way
+        }
+        let may_wait = self.parked.poll(slot).is_some_and(|poll| {
+            poll.fetch_count += 1;
+            poll.fetch_count <= FETCHES_MAX
+        });
+        let is_coming = may_wait && engine.fetch(missing, serial);
+        if is_coming {
+            self.fetching.insert(serial, slot);
+        }
+        is_coming
     }
 
     /// Arrivals of this topic are told to Python as well, or not any more; as often as somebody
@@ -79,6 +115,16 @@ impl Lane {
     pub fn wake(&mut self, engine: &Engine, now_ms: i64) -> Woken {
         self.parked.begin_waits(now_ms);
         let mut woken = Woken::default();
+        if !self.fetching.is_empty() {
+            for serial in engine.take_fetched() {
+                let slot = self.fetching.remove(&serial);
+                let is_live = |slot: &u32| self.parked.serial(*slot) == Some(serial);
+                if let Some(slot) = slot.filter(is_live) {
+                    self.looked_at += 1;
+                    self.offer(engine, slot, i64::MAX, &mut woken);
+                }
+            }
+        }
         let mut slots = Vec::new();
         for (topic, queue_id, end) in engine.take_arrivals() {
             let before = woken.given_back.len();
@@ -106,25 +152,43 @@ impl Lane {
         };
         let is_here = self.pulls.is_current(&poll.known)
             && self.connections.unwritten(poll.connection) <= UNWRITTEN_MAX;
-        let plan = if is_here { read_on(engine, poll) } else { None };
-        let status = plan.as_ref().map(|plan| plan.status);
-        if status == Some(ReadStatus::NoMatchedMessage) {
-            return; // it goes on behind them
+        let found = if is_here { read_on(engine, poll) } else { None };
+        let version = self.version;
+        let mut pulled = None;
+        let missing = match found {
+            Some(Now::Here(plan)) if plan.status == ReadStatus::NoMatchedMessage => {
+                if !poll.awaits_device {
+                    return; // it goes on behind them
+                }
+                None
+            }
+            Some(Now::Here(plan)) if plan.status == ReadStatus::Found => {
+                let mut missing = None;
+                let write = |out: &mut Vec<u8>| match poll.write_found(engine, &plan, version, out)
+                {
+                    Some(Now::Here(())) => true,
+                    Some(Now::Missing(is)) => {
+                        missing = Some(is);
+                        false
+                    }
+                    None => false,
+                };
+                if self.connections.answer(poll.connection, write) {
+                    pulled = Some(Pulled::of(poll, &plan));
+                }
+                missing
+            }
+            Some(Now::Missing(missing)) => Some(missing),
+            _ => None,
+        };
+        if missing.is_some_and(|missing| self.fetch(engine, slot, missing)) {
+            return;
         }
         let Some(poll) = self.parked.take(slot) else {
             return;
         };
-        let found = plan.filter(|plan| plan.status == ReadStatus::Found);
-        let version = self.version;
-        let is_answered = found.as_ref().is_some_and(|plan| {
-            let write = |out: &mut Vec<u8>| poll.write_found(engine, plan, version, out);
-            self.connections.answer(poll.connection, write)
-        });
-        match found.filter(|_| is_answered) {
-            Some(plan) => {
-                let pulled = Pulled::of(&poll, &plan);
-                woken.answered.push((poll.connection, pulled));
-            }
+        match pulled {
+            Some(pulled) => woken.answered.push((poll.connection, pulled)),
             None => woken.given_back.push(poll),
         }
     }
@@ -206,15 +270,18 @@ impl Lane {
 }
 
 /// Reads on while whole scans hold nothing that the poll wants; it goes on behind them.
-fn read_on(engine: &Engine, poll: &mut Poll) -> Option<ReadPlan> {
+fn read_on(engine: &Engine, poll: &mut Poll) -> Option<Now<ReadPlan>> {
     loop {
-        let plan = poll.plan(engine)?;
+        let found = poll.look(engine)?;
+        let Now::Here(plan) = &found else {
+            return Some(found);
+        };
         if plan.status != ReadStatus::NoMatchedMessage {
-            return Some(plan);
+            return Some(found);
         }
         let from = std::mem::replace(&mut poll.queue_offset, plan.next_offset);
         if !(from < plan.next_offset && plan.next_offset < plan.max_offset) {
-            return Some(plan);
+            return Some(found);
         }
     }
 }

@@ -3,84 +3,13 @@
 
 #[path = "../../rmqlog/tests/common/mod.rs"]
 mod common;
+mod polls;
 
 use std::fs;
 
 use common::*;
-use rmqlane::pull::PULL;
-use rmqlane::{Arrived, Lane, Outcome, Puller, Woken};
+use polls::Polls;
 use rmqlog::Engine;
-use rmqwire::frame::SerializeType;
-use rmqwire::header;
-
-struct Polls {
-    lane: Lane,
-    connection: u32,
-}
-
-impl Polls {
-    /// A lane on which CG may pull from "Topic".
-    fn new() -> Polls {
-        let mut lane = Lane::new(1);
-        lane.limit_polls(1000, 1000);
-        let connection = lane.open_connection(&HOST);
-        let mut polls = Polls { lane, connection };
-        polls.allow();
-        polls
-    }
-
-    fn allow(&mut self) {
-        let puller = Puller {
-            pair: 3,
-            queue_count: 8,
-            tags: None,
-            sub_version: 0,
-            message_count_max: 32,
-            body_size_max: 1 << 20,
-            topic_sys_flag: 0,
-            group_sys_flag: 0,
-            hold_min_ms: 0,
-            hold_max_ms: 1000,
-        };
-        self.lane.put_puller("Topic", "CG", None, puller);
-    }
-
-    /// Whether a pull waits now.
-    fn waits(&mut self, engine: &Engine, queue_id: i32, offset: i64, sys_flag: i32) -> bool {
-        let header = format!(
-            r#"{{"code":{PULL},"extFields":{{"consumerGroup":"CG","topic":"Topic","queueId":"{queue_id}","queueOffset":"{offset}","maxMsgNums":"32","sysFlag":"{sys_flag}","suspendTimeoutMillis":"5000"}},"flag":0,"opaque":7}}"#
-        );
-        let mut scratch = String::new();
-        let decoded =
-            header::decode(SerializeType::Json, header.as_bytes(), 256, &mut scratch).unwrap();
-        let arrived = Arrived {
-            form: SerializeType::Json,
-            header: &decoded,
-            scratch: &scratch,
-            body: b"",
-        };
-        let mut out = Vec::new();
-        match self.lane.pull(engine, &arrived, &mut out) {
-            Outcome::Waits(pulled, poll) => {
-                assert_eq!((pulled.pair, pulled.next_offset), (3, offset));
-                self.lane.park(self.connection, poll, b"frame")
-            }
-            _ => false,
-        }
-    }
-
-    fn wake(&mut self, engine: &Engine) -> Woken {
-        engine.write().unwrap();
-        self.lane.wake(engine, 0)
-    }
-
-    fn replies(&mut self) -> Vec<u8> {
-        let mut all = Vec::new();
-        self.lane
-            .take_ready(|_, _, _, out| all.extend_from_slice(out));
-        all
-    }
-}
 
 fn opened(dir: &Dir) -> Engine {
     let engine = open(dir);
@@ -154,7 +83,7 @@ fn who_must_be_judged_again_is_given_back_as_he_is() {
     }
     polls.lane.begin_waits(100);
     polls.lane.close_pullers();
-    polls.allow();
+    polls.allow(None);
     assert_eq!(polls.lane.poll_count(), 2, "a change looks at nobody");
     append(&engine, "Topic", 0, b"second");
     let woken = polls.wake(&engine);

@@ -561,7 +561,10 @@ impl CommitLog {
         }
         let at = log_offset - base;
         let file = self.file_of(cache, base)?;
-        file.read_at(buffer, at)
+        let end = self.segment_size.min(self.written - base);
+        cache
+            .ahead
+            .read(FileKey::Segment(base), &file, buffer, at, end)
             .map_err(|error| failed_at("read", &self.path_of(base), at, &error))
     }
 

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use crate::byte_queue::ByteQueue;
 use crate::disk::Disk;
 use crate::error::{failed_at, Result, StoreError};
-use crate::file_cache::FileCache;
+use crate::file_cache::{FileCache, FileKey};
 use crate::queue_unit::{Unit, UNIT_SIZE};
 use crate::segment::file_name;
 use crate::state::key_prefix;
@@ -411,8 +411,11 @@ impl QueueTable {
         out.resize(start + (to - from) as usize * UNIT_SIZE, 0);
         let place = (from - base) as u64 * UNIT_SIZE as u64;
         let file = self.open_file(cache, number, base)?;
-        let got = file
-            .read_at(&mut out[start..], place)
+        let key = FileKey::Queue(number, base as u64);
+        let end = self.units_per_file.min(self.queue(number).persisted - base) as u64;
+        let got = cache
+            .ahead
+            .read(key, &file, &mut out[start..], place, end * UNIT_SIZE as u64)
             .map_err(|error| failed_at("read", &self.file_path(number, base), place, &error))?;
         if got < out.len() - start {
             return Err(StoreError::Failed(format!(

@@ -11,12 +11,15 @@
 //! Then only what stands before the last entry that agrees with the log is believed.
 
 use std::collections::{BTreeMap, HashMap};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::ahead::ReadAhead;
 use crate::checkpoint::{Checkpoint, CONFIRM_OURS};
 use crate::disk::{Disk, DiskFile};
 use crate::error::{failed, Result, StoreError};
+use crate::file_cache::FileKey;
 use crate::segment::{base_of, file_name};
 
 const MAGIC: &[u8; 8] = b"PYROMQ-C";
@@ -324,6 +327,7 @@ pub struct CrcReader {
     uses: u64,
     /// Entries of records from here on are not believed.
     trusted_to: u64,
+    ahead: ReadAhead,
 }
 
 impl CrcReader {
@@ -335,7 +339,13 @@ impl CrcReader {
             blocks: Vec::new(),
             uses: 0,
             trusted_to: u64::MAX,
+            ahead: ReadAhead::default(),
         }
+    }
+
+    /// How the files are read.
+    pub fn ahead(&mut self) -> &mut ReadAhead {
+        &mut self.ahead
     }
 
     /// The same of a store that is not open yet: `read` hands out bytes of its log. Fails if a file is from
@@ -483,6 +493,21 @@ impl CrcReader {
         Some(found)
     }
 
+    /// Bytes of a segment's file; none that cannot be read. `None`: they are not in memory, and nobody waits.
+    fn read(&mut self, base: u64, buffer: &mut [u8], at: u64) -> Option<usize> {
+        if self.ahead.is_missing() {
+            return None;
+        }
+        let sidecar = self.sidecar(base)?;
+        let end = HEAD_SIZE + sidecar.count * ENTRY_SIZE as u64;
+        let file = Arc::clone(&sidecar.file);
+        let got = self.ahead.read(FileKey::Crc(base), &file, buffer, at, end);
+        match got {
+            Err(error) if error.kind() == ErrorKind::WouldBlock => None,
+            got => Some(got.unwrap_or(0)),
+        }
+    }
+
     fn load(&mut self, base: u64, number: usize) -> Option<Block> {
         let sidecar = self.sidecar(base)?;
         let from = (number * BLOCK_COUNT) as u64;
@@ -490,7 +515,7 @@ impl CrcReader {
         let mut bytes = [0u8; BLOCK_COUNT * ENTRY_SIZE];
         let at = HEAD_SIZE + from * ENTRY_SIZE as u64;
         let wanted = &mut bytes[..count * ENTRY_SIZE];
-        let got = sidecar.file.read_at(wanted, at).unwrap_or(0);
+        let got = self.read(base, wanted, at)?;
         let parts = wanted[..got].chunks_exact(ENTRY_SIZE);
         let mut block = Block {
             base,
@@ -518,16 +543,18 @@ impl CrcReader {
             First::Nothing => return None,
             First::Unknown => {}
         }
-        let sidecar = self.sidecar(base)?;
         let mut bytes = [0u8; ENTRY_SIZE];
         let at = HEAD_SIZE + (number * BLOCK_COUNT * ENTRY_SIZE) as u64;
-        let got = sidecar.file.read_at(&mut bytes, at).unwrap_or(0);
+        let got = self.read(base, &mut bytes, at)?;
         let found = match Entry::decode(&bytes[..got], base) {
             Some(entry) => Some(entry.at),
             None => self
                 .load(base, number)
                 .and_then(|block| block.slots.first().map(|slot| slot.entry.at)),
         };
+        if self.ahead.is_missing() {
+            return None;
+        }
         let sidecar = self.sidecar(base)?;
         if sidecar.firsts.len() <= number {
             sidecar.firsts.resize(number + 1, First::Unknown);
@@ -546,6 +573,9 @@ impl CrcReader {
             // A block without a whole entry tells nothing: the next one does.
             let found = (middle..high)
                 .find_map(|number| self.first_of(base, number).map(|first| (number, first)));
+            if self.ahead.is_missing() {
+                return None;
+            }
             match found {
                 Some((number, first)) if first <= at => {
                     candidate = Some(number);

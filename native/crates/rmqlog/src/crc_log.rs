@@ -14,6 +14,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::ahead::ReadAhead;
 use crate::crc_file::{
     count_of, digest, dir_of, list, read_seal, record_crc, CrcReader, Entry, Seal, Sealed,
     BLOCK_COUNT, ENTRY_SIZE, HEAD_SIZE, SEAL_AT, SEAL_SIZE,
@@ -218,6 +219,11 @@ impl CrcLog {
             return self.find(log_offset);
         }
         self.reader.expected(self.base_of(log_offset), log_offset)
+    }
+
+    /// How the files are read.
+    pub fn ahead(&mut self) -> &mut ReadAhead {
+        self.reader.ahead()
     }
 
     fn find(&mut self, log_offset: u64) -> Option<u32> {

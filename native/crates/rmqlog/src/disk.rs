@@ -23,6 +23,15 @@ pub struct ShortWrite {
 pub trait DiskFile: Send + Sync {
     /// Reads until `buffer` is full or the file ends; answers how many bytes came.
     fn read_at(&self, buffer: &mut [u8], at: u64) -> io::Result<usize>;
+    /// The same without waiting for the device: `None` if some of it is not in memory.
+    fn read_cached_at(&self, buffer: &mut [u8], at: u64) -> io::Result<Option<usize>> {
+        self.read_at(buffer, at).map(Some)
+    }
+    /// Asks for the range to be brought into memory, without waiting for it; nothing else is brought there on
+    /// its own from then on. What goes wrong shows when the bytes are read.
+    fn read_ahead(&self, at: u64, len: u64) {
+        let _ = (at, len);
+    }
     /// Writes all of `bytes`.
     fn write_at(&self, bytes: &[u8], at: u64) -> Result<(), ShortWrite>;
     /// Writes the parts one behind the other with as few calls as possible.
@@ -231,6 +240,59 @@ impl DiskFile for RealFile {
             }
         }
         Ok(done)
+    }
+
+    fn read_cached_at(&self, buffer: &mut [u8], at: u64) -> io::Result<Option<usize>> {
+        let mut done = 0;
+        while done < buffer.len() {
+            let rest = &mut buffer[done..];
+            let part = libc::iovec {
+                iov_base: rest.as_mut_ptr().cast(),
+                iov_len: rest.len(),
+            };
+            // SAFETY: the vector points into a slice borrowed for this call, of which the kernel fills
+            // at most its length.
+            let answer = unsafe {
+                libc::preadv2(
+                    self.file.as_raw_fd(),
+                    &raw const part,
+                    1,
+                    (at + done as u64) as libc::off_t,
+                    libc::RWF_NOWAIT,
+                )
+            };
+            match usize::try_from(answer) {
+                Ok(0) => break,
+                Ok(got) => done += got,
+                Err(_) => {
+                    let error = io::Error::last_os_error();
+                    match error.raw_os_error() {
+                        Some(libc::EAGAIN) => return Ok(None),
+                        Some(libc::EINTR) => {}
+                        // Not every file system can.
+                        Some(libc::EOPNOTSUPP | libc::ENOSYS) => {
+                            return self.read_at(buffer, at).map(Some);
+                        }
+                        _ => return Err(error),
+                    }
+                }
+            }
+        }
+        Ok(Some(done))
+    }
+
+    fn read_ahead(&self, at: u64, len: u64) {
+        for advice in [libc::POSIX_FADV_RANDOM, libc::POSIX_FADV_WILLNEED] {
+            // SAFETY: the descriptor is open for as long as `self.file` lives; no memory is passed.
+            unsafe {
+                libc::posix_fadvise(
+                    self.file.as_raw_fd(),
+                    at as libc::off_t,
+                    len as libc::off_t,
+                    advice,
+                )
+            };
+        }
     }
 
     fn write_at(&self, bytes: &[u8], at: u64) -> Result<(), ShortWrite> {

@@ -15,6 +15,7 @@ use crate::damage::Hole;
 use crate::disk::{Disk, Held};
 use crate::error::{failed, Result, StoreError};
 use crate::event::Event;
+use crate::fetch::Fetches;
 use crate::marker::Marker;
 use crate::open;
 use crate::persist::{persist, Persister, Progress};
@@ -129,6 +130,7 @@ impl Engine {
 pub struct Engine {
     shared: Arc<Shared>,
     event: Arc<Event>,
+    fetches: Arc<Fetches>,
     removals: Arc<Removals>,
     running: Mutex<Option<Running>>,
     notes: Vec<String>,
@@ -160,6 +162,7 @@ impl Engine {
         let persister = Persister::start(Arc::clone(&shared), interval)?;
         let remover = Remover::start(Arc::clone(&shared))?;
         let removals = remover.desk();
+        let fetches = Arc::clone(&shared.state().fetches);
         let running = Running {
             persister,
             remover,
@@ -169,6 +172,7 @@ impl Engine {
         Ok(Engine {
             shared,
             event,
+            fetches,
             removals,
             running: Mutex::new(Some(running)),
             notes: opened.notes,
@@ -186,6 +190,10 @@ impl Engine {
 
     pub(crate) fn removals(&self) -> &Removals {
         &self.removals
+    }
+
+    pub(crate) fn fetches(&self) -> &Arc<Fetches> {
+        &self.fetches
     }
 
     pub(crate) fn settings(&self) -> &Settings {

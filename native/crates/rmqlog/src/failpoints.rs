@@ -283,6 +283,14 @@ impl DiskFile for FailFile {
         self.inner.read_at(buffer, at)
     }
 
+    fn read_cached_at(&self, buffer: &mut [u8], at: u64) -> io::Result<Option<usize>> {
+        self.inner.read_cached_at(buffer, at)
+    }
+
+    fn read_ahead(&self, at: u64, len: u64) {
+        self.inner.read_ahead(at, len);
+    }
+
     fn write_at(&self, bytes: &[u8], at: u64) -> Result<(), ShortWrite> {
         self.write(&[bytes], at)
     }

@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use crate::ahead::ReadAhead;
 use crate::disk::DiskFile;
 use crate::queue_unit::UNIT_SIZE;
 
@@ -16,6 +17,7 @@ pub enum FileKey {
     Segment(u64),
     Queue(u32, u64),
     Index(u64),
+    Crc(u64),
 }
 
 /// Stretches of units kept: as many readers go on without a call for each read.
@@ -41,6 +43,8 @@ pub struct FileCache {
     files: HashMap<FileKey, (Arc<dyn DiskFile>, u64)>,
     stretches: Vec<Stretch>,
     uses: u64,
+    /// How the files are read.
+    pub ahead: ReadAhead,
 }
 
 impl FileCache {

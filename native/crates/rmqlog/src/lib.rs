@@ -9,7 +9,7 @@
 //! persister writes buffered queue units and index entries. They share [`engine::Engine`]'s state
 //! behind one mutex that nobody holds while waiting for a disk, except the caller in its own write. A
 //! fourth, the writer, is there from the first slow write on, and does the caller's writes while the disk
-//! is slow.
+//! is slow. A fifth, from the first read in a hurry on that found something missing, brings that into memory.
 
 #[cfg(test)]
 extern crate self as rmqlog; // the faulty disk of the integration tests knows it by this name
@@ -17,6 +17,7 @@ extern crate self as rmqlog; // the faulty disk of the integration tests knows i
 #[macro_use]
 mod mutants;
 
+pub mod ahead;
 pub mod batch;
 pub mod byte_queue;
 pub mod check;
@@ -45,9 +46,11 @@ pub mod failpoints;
 #[cfg(test)]
 #[path = "../tests/common/faults.rs"]
 mod faults;
+mod fetch;
 pub mod file_cache;
 pub mod flush;
 mod found_queues;
+pub mod hurry;
 pub mod index;
 pub mod index_format;
 mod index_rebuild;

@@ -34,10 +34,10 @@ impl QueueTable {
                 }
             }
         }
-        let queue = self.queue_mut(number);
-        queue.min = low;
-        queue.min_for = log_min;
-        self.skip_lost(cache, number)
+        self.queue_mut(number).min = low;
+        self.skip_lost(cache, number)?;
+        self.queue_mut(number).min_for = log_min; // not before: a read may end here, and come again
+        Ok(())
     }
 
     /// Moves a queue's `min` to its first unit that stands for a message: where a queue begins is told by

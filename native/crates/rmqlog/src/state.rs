@@ -3,6 +3,7 @@
 
 use std::collections::VecDeque;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::batch;
@@ -11,6 +12,7 @@ use crate::consume_queue::{QueueTable, TAILS_SIZE_MAX};
 use crate::damage::Damage;
 use crate::engine::{Appended, Positions};
 use crate::error::{Result, StoreError};
+use crate::fetch::Fetches;
 use crate::file_cache::FileCache;
 use crate::flush::Flusher;
 use crate::index::IndexSet;
@@ -80,6 +82,8 @@ pub struct State {
     is_closed: bool,
     /// Hashes of the message being dispatched; kept for its memory.
     keys: Vec<i32>,
+    /// Who brings into memory what readers want.
+    pub(crate) fetches: Arc<Fetches>,
     /// Units a read looks at; kept for its memory.
     pub(crate) units: Vec<u8>,
 }
@@ -94,7 +98,12 @@ impl State {
         last: Option<LastRecord>,
         dropped: Vec<DroppedTopic>,
     ) -> State {
+        let (mut log, mut cache) = (log, cache);
+        let fetches = Fetches::new(flusher.event());
+        cache.ahead.set_fetches(Arc::clone(&fetches));
+        log.crcs().ahead().set_fetches(Arc::clone(&fetches));
         State {
+            fetches,
             commit: log.written(),
             flushed: log.written(),
             log,
@@ -610,6 +619,7 @@ impl State {
         self.flusher.stop();
         self.collect(settings);
         self.log.stop();
+        self.fetches.stop();
     }
 }
 

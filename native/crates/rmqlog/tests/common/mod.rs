@@ -1,6 +1,7 @@
 //! A small store in its own directory, and ways to look at what is on disk.
 #![allow(dead_code, clippy::unwrap_used, clippy::panic)]
 
+pub mod cold_disk;
 pub mod stored;
 
 use std::collections::BTreeMap;

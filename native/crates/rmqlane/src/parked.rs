@@ -40,7 +40,7 @@ pub struct Poll {
     /// It came for what is there, and waits for the device.
     pub awaits_device: bool,
     /// How often something was brought into memory for it.
-    pub fetch_count: u8,
+    pub fetch_count: usize,
 }
 
 /// Neighbours in a line.

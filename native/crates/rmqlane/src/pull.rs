@@ -327,7 +327,7 @@ impl Pulls {
             queue_id: poll.queue_id,
             next_offset: poll.queue_offset,
             commit_offset,
-            max_offset: engine.queue_range(fields.topic, poll.queue_id).1,
+            max_offset: engine.queue_end_now(fields.topic, poll.queue_id),
             message_count: 0,
             size: 0,
         };

@@ -22,9 +22,11 @@ const NOT_FOUND: i16 = 19;
 const RETRY_IMMEDIATELY: i16 = 20;
 /// Answers that wait to be written to a connection before its other polls are given back.
 const UNWRITTEN_MAX: usize = 1 << 20;
-/// What is brought into memory for one poll; a device that fails, or memory that is too small for it, is its
-/// verb's business then.
-const FETCHES_MAX: u8 = 64;
+/// What is brought into memory for one poll, and so much more for each message that it may have: those may lie
+/// far apart, and each one's checksum has to be looked for. A device that fails, or memory that is too small
+/// for it, is its verb's business then.
+const FETCHES_MIN: usize = 64;
+const FETCHES_PER_MESSAGE: usize = 16;
 
 /// Topic, queue, one past its newest message.
 pub type Arrival = (Arc<str>, i32, i64);
@@ -89,7 +91,8 @@ impl Lane {
         }
         let may_wait = self.parked.poll(slot).is_some_and(|poll| {
             poll.fetch_count += 1;
-            poll.fetch_count <= FETCHES_MAX
+            let more = poll.message_count_max.saturating_mul(FETCHES_PER_MESSAGE);
+            poll.fetch_count <= FETCHES_MIN.saturating_add(more)
         });
         let is_coming = may_wait && engine.fetch(missing, serial);
         if is_coming {
@@ -121,7 +124,15 @@ impl Lane {
                 let is_live = |slot: &u32| self.parked.serial(*slot) == Some(serial);
                 if let Some(slot) = slot.filter(is_live) {
                     self.looked_at += 1;
+                    let before = woken.given_back.len();
                     self.offer(engine, slot, i64::MAX, &mut woken);
+                    let given_back = woken.given_back.get(before);
+                    if let Some(poll) = given_back.filter(|poll| !poll.awaits_device) {
+                        // What came for it was told before: nothing else would wake it where it goes on.
+                        let topic = Arc::clone(&poll.known.topic);
+                        let end = engine.queue_end_now(&topic, poll.queue_id);
+                        woken.arrivals.push((topic, poll.queue_id, end));
+                    }
                 }
             }
         }
@@ -269,14 +280,15 @@ impl Lane {
     }
 }
 
-/// Reads on while whole scans hold nothing that the poll wants; it goes on behind them.
+/// Reads on while whole scans hold nothing that the poll wants; it goes on behind them. Who came for what is
+/// there looks no further than its verb: that may be all of a long queue.
 fn read_on(engine: &Engine, poll: &mut Poll) -> Option<Now<ReadPlan>> {
     loop {
         let found = poll.look(engine)?;
         let Now::Here(plan) = &found else {
             return Some(found);
         };
-        if plan.status != ReadStatus::NoMatchedMessage {
+        if plan.status != ReadStatus::NoMatchedMessage || poll.awaits_device {
             return Some(found);
         }
         let from = std::mem::replace(&mut poll.queue_offset, plan.next_offset);

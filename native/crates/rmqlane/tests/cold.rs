@@ -12,22 +12,31 @@ use common::cold_disk::{await_news, ColdDisk};
 use common::*;
 use polls::{Became, Polls};
 use rmqlane::{Pulled, Woken};
-use rmqlog::Engine;
+use rmqlog::{Engine, Settings};
 
 const COUNT: i64 = 40;
 const COMMIT_OFFSET: i32 = 1;
+const SUSPEND: i32 = 2;
 
 /// A store with messages of which nothing is in memory, and comes there only when it is waited for.
 fn cold_store(dir: &Dir) -> (ColdDisk, Engine) {
-    let engine = open(dir);
-    for number in 0..COUNT {
+    cold_store_of(settings(dir), COUNT, 0)
+}
+
+/// The same with so many messages of another topic before each one.
+fn cold_store_of(settings: Settings, count: i64, others: i64) -> (ColdDisk, Engine) {
+    let engine = try_open(settings.clone()).unwrap();
+    for number in 0..count {
+        for _ in 0..others {
+            append(&engine, "Other", 0, b"another's");
+        }
         append(&engine, "Topic", 0, format!("body {number}").as_bytes());
         engine.write().unwrap();
     }
     engine.close().unwrap();
     drop(engine);
     let disk = ColdDisk::default();
-    let engine = open_on(Arc::new(disk.clone()), settings(dir));
+    let engine = open_on(Arc::new(disk.clone()), settings);
     disk.forget();
     disk.be_lazy();
     engine.take_arrivals();
@@ -116,6 +125,84 @@ fn what_a_device_cannot_give_is_left_to_the_verb() {
 }
 
 #[test]
+fn a_pull_of_messages_that_lie_far_apart_is_answered_all_the_same() {
+    let dir = Dir::new();
+    let settings = Settings {
+        segment_size: 8 << 20,
+        consume_queue_file_size: 20 * 100_000,
+        ..settings(&dir)
+    };
+    // Each lies behind more than one block of checksums.
+    let (disk, engine) = cold_store_of(settings, 32, 400);
+    let mut polls = Polls::new();
+    assert!(polls.waits(&engine, 0, 0, 0));
+    let told = woken(&mut polls, &engine);
+    assert_eq!((told.answered.len(), told.given_back.len()), (1, 0));
+    assert_eq!(told.answered[0].1.message_count, 32);
+    assert_eq!(disk.waits(), Vec::<PathBuf>::new());
+}
+
+#[test]
+fn where_the_queue_begins_is_not_waited_for() {
+    let dir = Dir::new();
+    let (disk, engine) = cold_store(&dir);
+    assert!(engine.remove_segment(0).unwrap());
+    let mut polls = Polls::new();
+    match polls.pull(&engine, 0, 35, COMMIT_OFFSET) {
+        Became::Waiting(pulled) => assert_eq!(pulled.max_offset, COUNT),
+        became => panic!("it waits: {became:?}"),
+    }
+    let told = woken(&mut polls, &engine);
+    assert_eq!((told.answered.len(), told.given_back.len()), (1, 0));
+    assert_eq!(disk.waits(), Vec::<PathBuf>::new());
+}
+
+#[test]
+fn who_takes_over_a_long_poll_hears_of_the_message_that_was_fetched_for_it() {
+    let dir = Dir::new();
+    let (disk, engine) = cold_store(&dir);
+    let mut polls = Polls::new();
+    assert!(polls.waits(&engine, 0, COUNT, SUSPEND));
+    append(&engine, "Topic", 0, b"next");
+    engine.write().unwrap();
+    disk.forget();
+    let told = polls.wake(&engine);
+    assert!(told.answered.is_empty() && told.given_back.is_empty());
+    polls.lane.close_pullers();
+    let told = woken(&mut polls, &engine);
+    assert_eq!((told.answered.len(), told.given_back.len()), (0, 1));
+    assert_eq!(told.arrivals, [("Topic".into(), 0, COUNT + 1)]);
+}
+
+#[test]
+fn a_pull_that_wants_nothing_of_much_looks_at_no_more_than_its_verb() {
+    let dir = Dir::new();
+    let settings = Settings {
+        segment_size: 8 << 20,
+        consume_queue_file_size: 20 * 100_000,
+        ..settings(&dir)
+    };
+    let (disk, engine) = cold_store_of(settings, 3000, 0);
+    engine
+        .plan_read("Topic", 0, 1000, 1, 1, Some(&[1]))
+        .unwrap();
+    engine
+        .plan_read("Topic", 0, 1800, 1, 1, Some(&[1]))
+        .unwrap();
+    let waits = disk.waits();
+    let mut polls = Polls::new();
+    polls.lane.close_pullers();
+    polls.allow(Some(vec![1]));
+    assert!(polls.waits(&engine, 0, 5, 0));
+    let told = woken(&mut polls, &engine);
+    let [poll] = &told.given_back[..] else {
+        panic!("one is given back: {told:?}");
+    };
+    assert_eq!((poll.queue_offset, poll.deadline_ms), (5, 0));
+    assert_eq!(disk.waits(), waits);
+}
+
+#[test]
 fn a_pull_that_wants_nothing_of_what_is_there_does_not_wait_on() {
     let dir = Dir::new();
     let (_, engine) = cold_store(&dir);
@@ -128,7 +215,7 @@ fn a_pull_that_wants_nothing_of_what_is_there_does_not_wait_on() {
     let [poll] = &told.given_back[..] else {
         panic!("one is given back: {told:?}");
     };
-    assert_eq!((poll.queue_offset, poll.deadline_ms), (COUNT, 0));
+    assert_eq!((poll.queue_offset, poll.deadline_ms), (5, 0));
 }
 
 #[test]

@@ -55,6 +55,14 @@ impl Engine {
         self.state().in_a_hurry(|state| state.copy(plan, out))
     }
 
+    /// One past the queue's newest message, as far as it is known without a read; 0 for a queue that has none.
+    #[must_use]
+    pub fn queue_end_now(&self, topic: &str, queue_id: i32) -> i64 {
+        let state = self.state();
+        let number = state.queues.find(topic, queue_id);
+        number.map_or(0, |number| state.queues.queue(number).count)
+    }
+
     /// Has what is missing brought into memory, which [`Engine::take_fetched`] tells by the ticket, after the
     /// loop was woken. False: nobody can do that.
     #[must_use]

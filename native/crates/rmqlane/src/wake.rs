@@ -90,7 +90,7 @@ impl Lane {
             return true; // something else is on its way
         }
         let may_wait = self.parked.poll(slot).is_some_and(|poll| {
-            poll.fetch_count += 1;
+            poll.fetch_count = poll.fetch_count.saturating_add(1);
             let more = poll.message_count_max.saturating_mul(FETCHES_PER_MESSAGE);
             poll.fetch_count <= FETCHES_MIN.saturating_add(more)
         });
@@ -119,11 +119,15 @@ impl Lane {
         self.parked.begin_waits(now_ms);
         let mut woken = Woken::default();
         if !self.fetching.is_empty() {
-            for serial in engine.take_fetched() {
+            for fetched in engine.take_fetched() {
+                let serial = fetched.ticket;
                 let slot = self.fetching.remove(&serial);
                 let is_live = |slot: &u32| self.parked.serial(*slot) == Some(serial);
                 if let Some(slot) = slot.filter(is_live) {
                     self.looked_at += 1;
+                    if let Some(poll) = self.parked.poll(slot).filter(|_| fetched.has_failed) {
+                        poll.fetch_count = usize::MAX; // if it still is missing nobody tries again
+                    }
                     let before = woken.given_back.len();
                     self.offer(engine, slot, i64::MAX, &mut woken);
                     let given_back = woken.given_back.get(before);

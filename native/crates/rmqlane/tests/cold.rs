@@ -120,6 +120,7 @@ fn what_a_device_cannot_give_is_left_to_the_verb() {
     };
     assert_eq!((poll.queue_offset, &*poll.frame), (5, &b"frame"[..]));
     assert_eq!(poll.deadline_ms, 0, "it does not wait any more");
+    assert_eq!(disk.fetch_count(), 4 + 1, "its queue's files, once the log");
     assert!(polls.replies().is_empty());
     assert_eq!(disk.waits(), Vec::<PathBuf>::new());
 }

@@ -77,6 +77,10 @@ impl ReadAhead {
         let Some(fetches) = &self.fetches else {
             return file.read_at(buffer, at);
         };
+        if self.missing.is_some() {
+            // Nothing comes of this any more, and what was wanted first is often all that is wanted.
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
         let upto = at + buffer.len() as u64;
         if let Some(got) = file.read_cached_at(buffer, at)? {
             if !self.streams.is_empty() {

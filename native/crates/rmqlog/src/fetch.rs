@@ -2,9 +2,11 @@
 //!
 //! What is wanted soon is only asked for; what somebody waits for is read, and its ticket handed out when it
 //! is there. All that was ordered is asked for first, so that the device has it together, and waited for then.
-//! A range that cannot be read is done as well: whoever wanted it reads it himself then, and is told why.
+//! A range that cannot be read is done as well, and its ticket says so: whoever wanted it reads it himself then,
+//! and is told why.
 
 use std::collections::VecDeque;
+use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
@@ -38,11 +40,19 @@ struct Order {
     waiting: Option<(u64, u64)>,
 }
 
+/// What became of somebody's order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Fetched {
+    pub ticket: u64,
+    /// It could not be read: the next try will hardly do better.
+    pub has_failed: bool,
+}
+
 #[derive(Default)]
 struct Desk {
     orders: VecDeque<Order>,
-    /// Tickets of what is in memory now.
-    done: Vec<u64>,
+    /// Tickets of what is in memory now, or cannot be read.
+    done: Vec<Fetched>,
     /// Started with the first order: most stores never need it.
     thread: Option<JoinHandle<()>>,
     is_stopping: bool,
@@ -111,7 +121,7 @@ impl Fetches {
     }
 
     /// Tickets of what came since the last call.
-    pub fn take_done(&self) -> Vec<u64> {
+    pub fn take_done(&self) -> Vec<Fetched> {
         std::mem::take(&mut self.hold().done)
     }
 
@@ -149,9 +159,9 @@ impl Fetches {
                 let Some((to, ticket)) = *waiting else {
                     continue;
                 };
-                read(&*range.file, range.from, to, &mut buffer);
+                let has_failed = read(&*range.file, range.from, to, &mut buffer).is_err();
                 let mut desk = self.hold();
-                desk.done.push(ticket);
+                desk.done.push(Fetched { ticket, has_failed });
                 if desk.is_stopping {
                     return;
                 }
@@ -162,14 +172,16 @@ impl Fetches {
     }
 }
 
-/// Waits until the range is in memory, as far as the file goes and can be read.
-fn read(file: &dyn DiskFile, from: u64, to: u64, buffer: &mut [u8]) {
+/// Waits until the range is in memory, as far as the file goes.
+fn read(file: &dyn DiskFile, from: u64, to: u64, buffer: &mut [u8]) -> io::Result<()> {
     let mut at = from;
     while at < to {
         let size = buffer.len().min((to - at) as usize);
-        match file.read_at(&mut buffer[..size], at) {
-            Ok(got) if got == size => at += got as u64,
-            _ => return,
+        let got = file.read_at(&mut buffer[..size], at)?;
+        if got < size {
+            break;
         }
+        at += got as u64;
     }
+    Ok(())
 }

@@ -3,6 +3,7 @@
 use crate::ahead::Missing;
 use crate::engine::Engine;
 use crate::error::Result;
+pub use crate::fetch::Fetched;
 use crate::read::ReadPlan;
 use crate::state::State;
 
@@ -70,9 +71,9 @@ impl Engine {
         self.fetches().fetch(missing, ticket)
     }
 
-    /// Tickets of what was brought into memory since the last call. It may be gone again.
+    /// Tickets of what was brought into memory since the last call, or cannot be. It may be gone again.
     #[must_use]
-    pub fn take_fetched(&self) -> Vec<u64> {
+    pub fn take_fetched(&self) -> Vec<Fetched> {
         self.fetches().take_done()
     }
 }

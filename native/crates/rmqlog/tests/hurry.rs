@@ -9,7 +9,7 @@ use std::sync::Arc;
 use common::cold_disk::{await_news, ColdDisk};
 use common::*;
 use rmqlog::ahead::Missing;
-use rmqlog::hurry::Now;
+use rmqlog::hurry::{Fetched, Now};
 use rmqlog::read::ReadPlan;
 use rmqlog::Engine;
 
@@ -46,6 +46,12 @@ fn read_now(engine: &Engine, offset: i64) -> Result<(ReadPlan, Vec<u8>, Vec<usiz
     }
 }
 
+/// What is in memory now.
+fn here(ticket: u64) -> Fetched {
+    let has_failed = false;
+    Fetched { ticket, has_failed }
+}
+
 /// The same until all is there, and how often something was missing.
 fn read_fetching(engine: &Engine, offset: i64) -> (ReadPlan, Vec<u8>, Vec<usize>, usize) {
     for count in 0..50 {
@@ -54,7 +60,7 @@ fn read_fetching(engine: &Engine, offset: i64) -> (ReadPlan, Vec<u8>, Vec<usize>
             Err(missing) => {
                 assert!(engine.fetch(missing, 40 + count as u64));
                 await_news(engine);
-                assert_eq!(engine.take_fetched(), [40 + count as u64]);
+                assert_eq!(engine.take_fetched(), [here(40 + count as u64)]);
             }
         }
     }
@@ -97,6 +103,27 @@ fn a_reader_that_goes_on_finds_what_was_asked_for_before_it_came() {
 }
 
 #[test]
+fn records_among_those_of_others_come_together() {
+    let dir = Dir::new();
+    let engine = open(&dir);
+    for number in 0..8 {
+        append(&engine, "Other", 0, format!("other {number}").as_bytes());
+        append(&engine, "Topic", 0, format!("body {number}").as_bytes());
+    }
+    engine.write().unwrap();
+    engine.close().unwrap();
+    drop(engine);
+    let disk = ColdDisk::default();
+    let engine = open_on(Arc::new(disk.clone()), settings(&dir));
+    disk.forget();
+    disk.be_lazy();
+    let (plan, _, damaged, count) = read_fetching(&engine, 0);
+    assert_eq!((plan.records.len(), damaged.len()), (8, 0));
+    // The queue, the log, and of the checksums the first one and the others.
+    assert_eq!(count, 4);
+}
+
+#[test]
 fn a_patient_reader_waits_itself_and_has_the_rest_brought() {
     let dir = Dir::new();
     let (disk, engine) = cold_store(&dir, 60);
@@ -124,7 +151,7 @@ fn a_record_is_not_handed_out_while_its_checksum_is_on_its_way() {
         had_log |= disk.fetch_count() > 1;
         assert!(engine.fetch(missing, 1));
         await_news(&engine);
-        assert_eq!(engine.take_fetched(), [1]);
+        assert_eq!(engine.take_fetched(), [here(1)]);
     };
     assert!(had_log);
     assert_eq!(damaged, [0]);
@@ -142,7 +169,8 @@ fn what_cannot_be_read_is_told_to_who_waits_for_it() {
         };
         assert!(engine.fetch(missing, ticket));
         await_news(&engine);
-        assert_eq!(engine.take_fetched(), [ticket]);
+        let has_failed = ticket > 0; // the queue is well
+        assert_eq!(engine.take_fetched(), [Fetched { ticket, has_failed }]);
     }
     let error = engine.read("Topic", 0, 0, 8, 1 << 20).unwrap_err();
     assert!(error.to_string().contains("commitlog"), "{error}");

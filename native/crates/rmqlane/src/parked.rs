@@ -13,6 +13,9 @@ use rmqwire::frame::SerializeType;
 
 use crate::pull::Known;
 
+/// Answers of one connection that may wait for the device, in bytes: they are made whether their peer takes them
+/// or not.
+const AWAITED_SIZE_MAX: usize = 64 << 20;
 /// The heap is rebuilt when it has more ended polls than this, and more than live ones.
 const STALE_DEADLINES_MIN: usize = 1024;
 const NONE: u32 = u32::MAX;
@@ -41,6 +44,17 @@ pub struct Poll {
     pub awaits_device: bool,
     /// How often something was brought into memory for it.
     pub fetch_count: usize,
+}
+
+impl Poll {
+    /// Bytes that it may be answered with, if it waits for the device.
+    fn awaited_size(&self) -> usize {
+        if self.awaits_device {
+            self.body_size_max
+        } else {
+            0
+        }
+    }
 }
 
 /// Neighbours in a line.
@@ -86,6 +100,8 @@ struct Own {
     line: Line,
     /// Polls that may wait here; None: as many as any connection's.
     room: Option<usize>,
+    /// Bytes that those may be answered with which wait for the device.
+    awaited: usize,
 }
 
 /// All polls of a lane.
@@ -141,9 +157,18 @@ impl Parked {
         self.count < self.room && own.map_or(0, |own| own.line.count) < room
     }
 
+    /// Whether it may have one more answer of that size that waits for the device.
+    #[must_use]
+    pub fn may_await(&self, connection: u32, size: usize) -> bool {
+        let own = self.connections.get(connection as usize);
+        let awaited = own.map_or(0, |own| own.awaited);
+        awaited == 0 || awaited.saturating_add(size) <= AWAITED_SIZE_MAX
+    }
+
     /// Keeps the poll and answers its slot. Its wait begins with the next [`Parked::begin_waits`].
     pub fn park(&mut self, poll: Poll) -> u32 {
         let (connection, queue_id) = (poll.connection, poll.queue_id);
+        let awaited = poll.awaited_size();
         let topic = Arc::clone(&poll.known.topic);
         self.serials += 1;
         let serial = self.serials;
@@ -168,8 +193,9 @@ impl Parked {
         } = self;
         let line = queues.entry(topic).or_default().entry(queue_id);
         join(slots, line.or_insert(EMPTY), slot, OF_QUEUE);
-        let own = &mut connections[connection as usize].line;
-        join(slots, own, slot, OF_CONNECTION);
+        let own = &mut connections[connection as usize];
+        own.awaited += awaited;
+        join(slots, &mut own.line, slot, OF_CONNECTION);
         self.fresh.push((slot, serial));
         self.count += 1;
         slot
@@ -225,12 +251,9 @@ impl Parked {
             connections,
             ..
         } = self;
-        leave(
-            slots,
-            &mut connections[poll.connection as usize].line,
-            links[OF_CONNECTION],
-            OF_CONNECTION,
-        );
+        let own = &mut connections[poll.connection as usize];
+        own.awaited -= poll.awaited_size();
+        leave(slots, &mut own.line, links[OF_CONNECTION], OF_CONNECTION);
         if let Some(of_topic) = queues.get_mut(&*poll.known.topic) {
             if let Some(line) = of_topic.get_mut(&poll.queue_id) {
                 leave(slots, line, links[OF_QUEUE], OF_QUEUE);
@@ -332,6 +355,7 @@ impl Parked {
             let nobody = Own {
                 line: EMPTY,
                 room: None,
+                awaited: 0,
             };
             self.connections.resize(place + 1, nobody);
         }

@@ -66,10 +66,11 @@ impl Lane {
         waiting: Waiting,
         frame: &[u8],
     ) -> bool {
-        if !self.parked.has_room(connection) {
+        let Waiting { mut poll, missing } = waiting;
+        let may_await = missing.is_none() || self.parked.may_await(connection, poll.body_size_max);
+        if !self.parked.has_room(connection) || !may_await {
             return false;
         }
-        let Waiting { mut poll, missing } = waiting;
         poll.connection = connection;
         poll.frame = Box::from(frame);
         let slot = self.parked.park(poll);

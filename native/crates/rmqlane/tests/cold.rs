@@ -272,3 +272,21 @@ fn without_room_nobody_waits() {
     assert_eq!(polls.pull(&engine, 0, 6, 0), Became::Left);
     assert_eq!(polls.lane.poll_count(), 1);
 }
+
+#[test]
+fn a_connection_waits_for_so_many_bytes_at_once() {
+    let dir = Dir::new();
+    let (_, engine) = cold_store(&dir);
+    let mut polls = Polls::new();
+    for _ in 0..64 {
+        assert!(polls.waits(&engine, 0, 5, 0)); // a mebibyte each, at most
+    }
+    assert_eq!(polls.pull(&engine, 0, 5, 0), Became::Left);
+    assert!(polls.waits(&engine, 0, COUNT, SUSPEND), "for a message");
+    let first = polls.connection;
+    polls.connection = polls.lane.open_connection(&HOST);
+    assert!(polls.waits(&engine, 0, 5, 0));
+    polls.lane.close_connection(first);
+    polls.connection = polls.lane.open_connection(&HOST);
+    assert!(polls.waits(&engine, 0, 5, 0));
+}

@@ -88,13 +88,15 @@ fn many_pulls_wait_at_the_same_time() {
     let dir = Dir::new();
     let (disk, engine) = cold_store(&dir);
     let mut polls = Polls::new();
+    disk.hold();
     for offset in 0..COUNT {
         assert!(polls.waits(&engine, 0, offset, 0));
     }
+    disk.let_go();
     let mut answered = Vec::new();
     while answered.len() < COUNT as usize {
         let woken = woken(&mut polls, &engine);
-        assert!(woken.given_back.is_empty());
+        assert!(woken.given_back.is_empty(), "{woken:?}");
         answered.extend(woken.answered);
     }
     let mut firsts: Vec<i64> = answered
@@ -276,8 +278,9 @@ fn without_room_nobody_waits() {
 #[test]
 fn a_connection_waits_for_so_many_bytes_at_once() {
     let dir = Dir::new();
-    let (_, engine) = cold_store(&dir);
+    let (disk, engine) = cold_store(&dir);
     let mut polls = Polls::new();
+    disk.hold();
     for _ in 0..64 {
         assert!(polls.waits(&engine, 0, 5, 0)); // a mebibyte each, at most
     }
@@ -289,4 +292,5 @@ fn a_connection_waits_for_so_many_bytes_at_once() {
     polls.lane.close_connection(first);
     polls.connection = polls.lane.open_connection(&HOST);
     assert!(polls.waits(&engine, 0, 5, 0));
+    disk.let_go();
 }

@@ -4,7 +4,8 @@
 use std::collections::{HashMap, HashSet};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::Duration;
 
 use rmqlog::disk::{Disk, DiskFile, Entry, Held, RealDisk, ShortWrite};
 
@@ -21,11 +22,14 @@ struct Memory {
     fetches: usize,
     /// Nothing that is asked for comes before somebody waits for it.
     is_lazy: bool,
+    /// The store's own thread gets nothing yet.
+    is_held: bool,
 }
 
 #[derive(Clone, Default)]
 pub struct ColdDisk {
     memory: Arc<Mutex<Memory>>,
+    let_go: Arc<Condvar>,
 }
 
 impl ColdDisk {
@@ -40,6 +44,16 @@ impl ColdDisk {
     /// Nothing comes into memory only because it was asked for.
     pub fn be_lazy(&self) {
         self.memory.lock().unwrap().is_lazy = true;
+    }
+
+    /// The store's own thread gets nothing until it is let go.
+    pub fn hold(&self) {
+        self.memory.lock().unwrap().is_held = true;
+    }
+
+    pub fn let_go(&self) {
+        self.memory.lock().unwrap().is_held = false;
+        self.let_go.notify_all();
     }
 
     /// Files below here cannot be read any more.
@@ -96,6 +110,13 @@ impl DiskFile for ColdFile {
         let is_own = std::thread::current().name() == Some("rmqlog-fetch");
         if !self.is_in_memory(at, len) {
             let mut memory = self.disk.memory.lock().unwrap();
+            if is_own {
+                // Not for ever: a test that fails has to end.
+                let long = Duration::from_secs(10);
+                let held = |memory: &mut Memory| memory.is_held;
+                let waited = self.disk.let_go.wait_timeout_while(memory, long, held);
+                memory = waited.unwrap().0;
+            }
             match is_own {
                 true => memory.fetches += 1,
                 false => memory.waits.push(self.path.clone()),

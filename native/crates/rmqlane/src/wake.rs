@@ -178,6 +178,11 @@ impl Lane {
                 }
                 None
             }
+            Some(Now::Here(plan))
+                if !poll.awaits_device && is_nothing_new(&plan, poll.queue_offset) =>
+            {
+                return; // it went on meanwhile
+            }
             Some(Now::Here(plan)) if plan.status == ReadStatus::Found => {
                 let mut missing = None;
                 let write = |out: &mut Vec<u8>| match poll.write_found(engine, &plan, version, out)

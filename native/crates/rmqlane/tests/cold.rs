@@ -178,6 +178,29 @@ fn who_takes_over_a_long_poll_hears_of_the_message_that_was_fetched_for_it() {
 }
 
 #[test]
+fn a_long_poll_that_went_on_meanwhile_waits_on() {
+    let dir = Dir::new();
+    let (disk, engine) = cold_store(&dir);
+    disk.hold();
+    let mut polls = Polls::new();
+    polls.lane.close_pullers();
+    polls.allow(Some(vec![1]));
+    assert!(polls.waits(&engine, 0, COUNT, SUSPEND));
+    assert!(engine.remove_segment(0).unwrap()); // now the queue is looked at for where it begins
+    for _ in 0..2 {
+        append(&engine, "Topic", 0, b"not wanted");
+        polls.wake(&engine);
+        // Somebody else brings what the first look has missed.
+        engine.plan_read("Topic", 0, COUNT, 1, 1, None).unwrap();
+    }
+    disk.let_go();
+    await_news(&engine);
+    let told = polls.wake(&engine);
+    assert!(told.answered.is_empty() && told.given_back.is_empty());
+    assert_eq!(polls.lane.poll_count(), 1);
+}
+
+#[test]
 fn a_pull_that_wants_nothing_of_much_looks_at_no_more_than_its_verb() {
     let dir = Dir::new();
     let settings = Settings {

@@ -220,8 +220,9 @@ impl Lane {
         let mut woken = Woken::default();
         for poll in self.parked.take_due(now_ms) {
             self.looked_at += 1;
-            let is_current = self.pulls.is_current(&poll.known);
-            let plan = poll.plan(engine).filter(|_| is_current);
+            // What waits for the device is given back: that it would wait for that once more here helps nobody.
+            let may_end = self.pulls.is_current(&poll.known) && !poll.awaits_device;
+            let plan = may_end.then(|| poll.plan(engine)).flatten();
             let nothing = plan.filter(|plan| is_nothing_new(plan, poll.queue_offset));
             let version = self.version;
             let is_answered = nothing.as_ref().is_some_and(|plan| {

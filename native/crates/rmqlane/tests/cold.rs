@@ -273,8 +273,9 @@ fn nobody_is_answered_who_is_gone() {
 #[test]
 fn who_waits_too_long_goes_on_by_his_verb() {
     let dir = Dir::new();
-    let (_, engine) = cold_store(&dir);
+    let (disk, engine) = cold_store(&dir);
     let mut polls = Polls::new();
+    disk.hold();
     assert!(polls.waits(&engine, 0, 5, 0));
     polls.lane.begin_waits(0);
     let before = polls.lane.end_waits(&engine, 29_999);
@@ -282,6 +283,8 @@ fn who_waits_too_long_goes_on_by_his_verb() {
     let told = polls.lane.end_waits(&engine, 30_000);
     assert_eq!((told.answered.len(), told.given_back.len()), (0, 1));
     assert_eq!(polls.lane.poll_count(), 0);
+    assert_eq!(disk.waits(), Vec::<PathBuf>::new(), "that is the verb's");
+    disk.let_go();
     await_news(&engine);
     let told = polls.wake(&engine);
     assert!(told.answered.is_empty() && told.given_back.is_empty());

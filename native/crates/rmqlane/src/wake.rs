@@ -166,8 +166,10 @@ impl Lane {
         else {
             return;
         };
-        let is_here = self.pulls.is_current(&poll.known)
-            && self.connections.unwritten(poll.connection) <= UNWRITTEN_MAX;
+        // How much waits for the device was looked at when it came; its verb might wait for it on this thread.
+        let has_room =
+            poll.awaits_device || self.connections.unwritten(poll.connection) <= UNWRITTEN_MAX;
+        let is_here = self.pulls.is_current(&poll.known) && has_room;
         let found = if is_here { read_on(engine, poll) } else { None };
         let version = self.version;
         let mut pulled = None;

@@ -302,6 +302,40 @@ fn without_room_nobody_waits() {
 }
 
 #[test]
+fn many_long_answers_of_one_connection_all_come_from_the_lane() {
+    let dir = Dir::new();
+    let settings = Settings {
+        segment_size: 8 << 20,
+        ..settings(&dir)
+    };
+    let engine = try_open(settings.clone()).unwrap();
+    for _ in 0..8 {
+        append(&engine, "Topic", 0, &vec![7; 300_000]);
+    }
+    engine.write().unwrap();
+    engine.close().unwrap();
+    drop(engine);
+    let disk = ColdDisk::default();
+    let engine = open_on(Arc::new(disk.clone()), settings);
+    disk.forget();
+    disk.be_lazy();
+    disk.hold();
+    let mut polls = Polls::new();
+    for _ in 0..4 {
+        assert!(polls.waits(&engine, 0, 5, 0));
+    }
+    disk.let_go();
+    let mut count = 0;
+    while count < 4 {
+        let told = woken(&mut polls, &engine);
+        assert!(told.given_back.is_empty());
+        count += told.answered.len();
+    }
+    assert!(polls.replies().len() > 3_600_000);
+    assert_eq!(disk.waits(), Vec::<PathBuf>::new());
+}
+
+#[test]
 fn a_connection_waits_for_so_many_bytes_at_once() {
     let dir = Dir::new();
     let (disk, engine) = cold_store(&dir);

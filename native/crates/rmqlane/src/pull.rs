@@ -20,9 +20,9 @@ use crate::reply::{write_pulled, PullAnswer};
 
 pub const PULL: i32 = 11;
 
-/// How long a pull waits for the device: as long as clients wait for an answer (Apache's
+/// How long a pull waits for the device: not quite as long as clients wait for an answer (Apache's
 /// consumerTimeoutMillisWhenSuspend). Its verb goes on then.
-const DEVICE_WAIT_MS: i64 = 30_000;
+const DEVICE_WAIT_MS: i64 = 20_000;
 
 const COMMIT_OFFSET: i32 = 1;
 const SUSPEND: i32 = 2;

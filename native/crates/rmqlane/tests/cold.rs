@@ -278,9 +278,9 @@ fn who_waits_too_long_goes_on_by_his_verb() {
     disk.hold();
     assert!(polls.waits(&engine, 0, 5, 0));
     polls.lane.begin_waits(0);
-    let before = polls.lane.end_waits(&engine, 29_999);
+    let before = polls.lane.end_waits(&engine, 19_999);
     assert!(before.given_back.is_empty());
-    let told = polls.lane.end_waits(&engine, 30_000);
+    let told = polls.lane.end_waits(&engine, 20_000);
     assert_eq!((told.answered.len(), told.given_back.len()), (0, 1));
     assert_eq!(polls.lane.poll_count(), 0);
     assert_eq!(disk.waits(), Vec::<PathBuf>::new(), "that is the verb's");

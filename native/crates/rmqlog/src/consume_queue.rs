@@ -438,18 +438,23 @@ impl QueueTable {
         Ok(Unit::decode(&bytes))
     }
 
-    /// Queues with unwritten units; they count as clean from now on.
+    /// Queues with unwritten units. Each counts as one of them until [`QueueTable::begin_write`]: there may be
+    /// very many.
     pub fn take_dirty(&mut self) -> Vec<u32> {
-        let numbers = std::mem::take(&mut self.dirty);
-        for &number in &numbers {
-            self.queues[number as usize].is_dirty = false;
-        }
-        numbers
+        std::mem::take(&mut self.dirty)
     }
 
-    /// Counts a queue as dirty again: its units are tried later.
-    pub fn mark_dirty(&mut self, number: u32) {
+    /// The queue's units up to the one before the answer are going to be written; it counts as clean.
+    pub fn begin_write(&mut self, number: u32) -> i64 {
         let queue = &mut self.queues[number as usize];
+        queue.is_dirty = false;
+        queue.count
+    }
+
+    /// Counts a queue as dirty again whose units could not be written: they are tried later.
+    pub fn write_later(&mut self, number: u32, has_begun: bool) {
+        let queue = &mut self.queues[number as usize];
+        queue.is_dirty &= has_begun;
         if !queue.is_dropped && !queue.is_dirty && !queue.tail.is_empty() {
             queue.is_dirty = true;
             self.dirty.push(number);
@@ -484,6 +489,11 @@ impl QueueTable {
             .collect();
         all.sort_unstable();
         all
+    }
+
+    /// Bytes of a queue's file.
+    pub fn file_size(&self) -> u64 {
+        self.units_per_file as u64 * UNIT_SIZE as u64
     }
 
     pub fn units_per_file(&self) -> i64 {

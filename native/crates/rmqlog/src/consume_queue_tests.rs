@@ -34,9 +34,13 @@ fn unit(number: i64) -> Unit {
 
 fn persist(table: &mut QueueTable, cache: &mut FileCache) {
     for number in table.take_dirty() {
-        while let Some(write) = table.write_of(cache, number, i64::MAX, 60).unwrap() {
-            write.file.write_at(&write.bytes, write.at).unwrap();
-            table.was_written(&write);
+        let upto = table.begin_write(number);
+        while let Some(mut write) = table.write_of(cache, number, upto, 60) {
+            let mut created = Vec::new();
+            let file = write.open(&RealDisk, table.file_size(), &mut created);
+            file.unwrap().write_at(&write.bytes, write.at).unwrap();
+            table.were_created(created);
+            table.was_written(cache, &write);
         }
     }
 }
@@ -258,10 +262,7 @@ fn dropped_queues_leave_and_their_numbers_are_not_given_again() {
     assert!(!dir.0.join("T").exists());
     assert_eq!(table.tails_size(), 0);
     assert!(table.take_arrivals().is_empty());
-    assert!(table
-        .write_of(&mut cache, old, i64::MAX, 1000)
-        .unwrap()
-        .is_none());
+    assert!(table.write_of(&mut cache, old, i64::MAX, 1000).is_none());
     let new = table.find_or_add("T", 0);
     assert_ne!(new, old);
     assert_eq!(table.queue(new).next, 0);

@@ -52,6 +52,9 @@ pub struct Shared {
     /// Held while the `queues` file is written, and taken before `state`: an older one must not come
     /// after a newer one.
     note: Mutex<()>,
+    /// Held while files of queues are made, written, cut or removed, and taken before `state` and after `note`:
+    /// one that goes must not come back by a write that was on its way.
+    queue_files: Mutex<()>,
     /// Why the persister's last round failed, if it did; it tries again.
     persist_failure: Mutex<Option<String>>,
 }
@@ -64,6 +67,7 @@ impl Shared {
             state: Mutex::new(state),
             progress: Mutex::new(Progress::new(Marker::default())),
             note: Mutex::new(()),
+            queue_files: Mutex::new(()),
             persist_failure: Mutex::new(None),
         }
     }
@@ -82,6 +86,12 @@ impl Shared {
 
     pub fn note(&self) -> MutexGuard<'_, ()> {
         self.note.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn queue_files(&self) -> MutexGuard<'_, ()> {
+        self.queue_files
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     pub fn note_persist(&self, error: Option<StoreError>) {
@@ -117,6 +127,7 @@ impl Engine {
         !matches!(shared.state.try_lock(), Err(WouldBlock))
             && !matches!(shared.progress.try_lock(), Err(WouldBlock))
             && !matches!(shared.note.try_lock(), Err(WouldBlock))
+            && !matches!(shared.queue_files.try_lock(), Err(WouldBlock))
     }
 
     /// Whether nobody holds what every call needs.
@@ -397,6 +408,7 @@ impl Engine {
     /// Forgets all queues of a topic; its records stay in the log and enter no queue again.
     pub fn drop_topic(&self, topic: &str) -> Result<()> {
         let _note = self.shared.note();
+        let _files = self.shared.queue_files();
         let mut state = self.current()?;
         state.drop_topic(topic, &*self.shared.disk, &self.settings().root)
     }

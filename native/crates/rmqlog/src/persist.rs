@@ -14,6 +14,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crate::checkpoint::Checkpoint;
+use crate::consume_queue::UnitWrite;
 use crate::crc_log::{seal, Waiting};
 use crate::disk::{Disk, DiskFile};
 use crate::engine::Shared;
@@ -26,10 +27,9 @@ const SYNC_INTERVAL: Duration = if cfg!(feature = "failpoints") {
 } else {
     Duration::from_secs(10)
 };
-/// Unwritten queue units copied while the caller's thread may have to wait: in bytes, and in files,
-/// which may have to be made first.
+/// Unwritten queue units copied while the caller's thread may have to wait: in bytes, and in files.
 const COPY_SIZE_MAX: usize = 1 << 20;
-const COPY_COUNT_MAX: usize = 16;
+const COPY_COUNT_MAX: usize = 32;
 
 /// Descriptors held of files that wait for their sync. Of more only the names are kept: ten thousand topics
 /// have more files than a process may have open.
@@ -337,14 +337,7 @@ fn write_out(
     };
     candidate.is_guarded = write_crcs(shared);
     seal_full(shared, progress);
-    let written = write_queues(shared, progress, &dirty);
-    if written.is_err() {
-        let mut state = shared.state();
-        for &number in &dirty {
-            state.queues.mark_dirty(number);
-        }
-    }
-    written?;
+    write_queues(shared, progress, &dirty)?;
     write_index(shared, progress, is_closing)?;
     let state = shared.state();
     let known = progress.marker.written;
@@ -407,59 +400,90 @@ pub fn write_all(shared: &Shared, progress: &mut Progress) -> Result<()> {
 }
 
 fn write_queues(shared: &Shared, progress: &mut Progress, dirty: &[u32]) -> Result<()> {
-    // Up to what there is now: what comes meanwhile is the next round's.
-    let mut targets: Vec<(u32, i64)> = {
-        let state = shared.state();
-        dirty
-            .iter()
-            .map(|&number| (number, state.queues.queue(number).count))
-            .collect()
-    };
+    let mut begun = 0;
+    let answer = write_queues_from(shared, progress, dirty, &mut begun);
+    if answer.is_err() {
+        let mut state = shared.state();
+        for (place, &number) in dirty.iter().enumerate() {
+            state.queues.write_later(number, place < begun);
+        }
+    }
+    answer
+}
+
+/// `begun`: of so many the writing has begun.
+fn write_queues_from(
+    shared: &Shared,
+    progress: &mut Progress,
+    dirty: &[u32],
+    begun: &mut usize,
+) -> Result<()> {
+    // The last one begun, if not all of it is written, and up to where: what comes meanwhile is the next
+    // round's.
+    let mut rest: Option<(u32, i64)> = None;
     loop {
+        let _files = shared.queue_files();
         let mut writes = Vec::new();
-        let mut left = COPY_SIZE_MAX;
-        {
+        let file_size = {
             let mut guard = shared.state();
             let state = &mut *guard;
-            while let Some(&(number, upto)) = targets.last() {
-                let write = state
-                    .queues
-                    .write_of(&mut state.cache, number, upto, left)?;
+            let mut left = COPY_SIZE_MAX;
+            while left > 0 && writes.len() < COPY_COUNT_MAX {
+                let (number, upto) = match rest.take() {
+                    Some(rest) => rest,
+                    None => match dirty.get(*begun) {
+                        Some(&number) => {
+                            *begun += 1;
+                            (number, state.queues.begin_write(number))
+                        }
+                        None => break,
+                    },
+                };
+                let write = state.queues.write_of(&mut state.cache, number, upto, left);
                 let Some(write) = write else {
-                    targets.pop();
                     continue;
                 };
                 left = left.saturating_sub(write.bytes.len());
                 let is_partial = write.upto < upto;
                 writes.push(write);
-                if left == 0 || is_partial || writes.len() == COPY_COUNT_MAX {
-                    break; // the rest of this queue begins behind what is written now
+                if is_partial {
+                    rest = Some((number, upto)); // it begins behind what is written now
+                    break;
                 }
-                targets.pop();
             }
-        }
+            state.queues.file_size()
+        };
         if writes.is_empty() {
             return Ok(());
         }
+        let mut created = Vec::new();
+        let written = writes
+            .iter_mut()
+            .try_for_each(|write| write_units(shared, progress, write, file_size, &mut created));
+        let mut guard = shared.state();
+        let state = &mut *guard;
+        state.queues.were_created(created);
+        written?;
         for write in &writes {
-            write
-                .file
-                .write_at(&write.bytes, write.at)
-                .map_err(|short| {
-                    failed_at(
-                        "write",
-                        &write.path,
-                        write.at + short.written as u64,
-                        &short.source,
-                    )
-                })?;
-            progress.touch(&write.path, &write.file);
-        }
-        let mut state = shared.state();
-        for write in &writes {
-            state.queues.was_written(write);
+            state.queues.was_written(&mut state.cache, write);
         }
     }
+}
+
+fn write_units(
+    shared: &Shared,
+    progress: &mut Progress,
+    write: &mut UnitWrite,
+    file_size: u64,
+    created: &mut Vec<PathBuf>,
+) -> Result<()> {
+    let file = write.open(&*shared.disk, file_size, created)?;
+    file.write_at(&write.bytes, write.at).map_err(|short| {
+        let at = write.at + short.written as u64;
+        failed_at("write", &write.path, at, &short.source)
+    })?;
+    progress.touch(&write.path, &file);
+    Ok(())
 }
 
 fn write_index(shared: &Shared, progress: &mut Progress, is_closing: bool) -> Result<()> {

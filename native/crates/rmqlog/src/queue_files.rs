@@ -1,24 +1,65 @@
 //! The files of consume queues: opened and made, units written to them, cut and removed.
 
+use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::QueueTable;
-use crate::disk::DiskFile;
+use crate::disk::{Disk, DiskFile};
 use crate::error::{failed, failed_at, Result};
 use crate::file_cache::{FileCache, FileKey};
 use crate::queue_unit::UNIT_SIZE;
 use crate::remove::remove_if_there;
 
-/// Units on their way into one file.
+/// Units on their way into one file, which may not be there yet.
 pub struct UnitWrite {
     pub queue: u32,
+    pub base: i64,
     pub path: PathBuf,
-    pub file: Arc<dyn DiskFile>,
+    /// If it is open already.
+    pub file: Option<Arc<dyn DiskFile>>,
     pub at: u64,
     pub bytes: Vec<u8>,
     /// One past the last unit once the write is done.
     pub upto: i64,
+}
+
+impl UnitWrite {
+    /// Opens the file, of `file_size` bytes, or makes it and its directories: then the name is added to
+    /// `created`. Takes its time, so nobody else should have to wait for it.
+    pub fn open(
+        &mut self,
+        disk: &dyn Disk,
+        file_size: u64,
+        created: &mut Vec<PathBuf>,
+    ) -> Result<Arc<dyn DiskFile>> {
+        if let Some(file) = &self.file {
+            return Ok(Arc::clone(file));
+        }
+        let path = &self.path;
+        let file = match disk.open(path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                let dir = path.parent().unwrap_or(path);
+                if !disk.exists(dir) {
+                    disk.create_dir_all(dir)
+                        .map_err(|error| failed("create", dir, &error))?;
+                }
+                disk.create(path)
+                    .map_err(|error| failed("create", path, &error))?
+            }
+            opened => opened.map_err(|error| failed("open", path, &error))?,
+        };
+        let size = file
+            .len()
+            .map_err(|error| failed("look at", path, &error))?;
+        if size != file_size {
+            file.set_len(file_size)
+                .map_err(|error| failed("set the length of", path, &error))?;
+            created.push(path.clone());
+        }
+        self.file = Some(Arc::clone(&file));
+        Ok(file)
+    }
 }
 
 impl QueueTable {
@@ -41,50 +82,15 @@ impl QueueTable {
         Ok(file)
     }
 
-    fn create_file(
-        &mut self,
-        cache: &mut FileCache,
-        number: u32,
-        base: i64,
-    ) -> Result<Arc<dyn DiskFile>> {
-        let key = FileKey::Queue(number, base as u64);
-        if let Some(file) = cache.get(key) {
-            return Ok(file);
-        }
-        let path = self.file_path(number, base);
-        let dir = self.queue_dir(number);
-        if !self.disk.exists(&dir) {
-            self.disk
-                .create_dir_all(&dir)
-                .map_err(|error| failed("create", &dir, &error))?;
-        }
-        let file = self
-            .disk
-            .create(&path)
-            .map_err(|error| failed("create", &path, &error))?;
-        let size = self.units_per_file as u64 * UNIT_SIZE as u64;
-        if file
-            .len()
-            .map_err(|error| failed("look at", &path, &error))?
-            != size
-        {
-            file.set_len(size)
-                .map_err(|error| failed("set the length of", &path, &error))?;
-            self.created.push(path);
-        }
-        cache.put(key, Arc::clone(&file));
-        Ok(file)
-    }
-
-    /// A copy of a queue's first unwritten units, with the file they go to: at most `size_max` bytes, and
-    /// none that come after `upto`. `None` if there are none.
+    /// A copy of a queue's first unwritten units: at most `size_max` bytes, and none that come after `upto`.
+    /// `None` if there are none. Files are neither opened nor made.
     pub fn write_of(
-        &mut self,
+        &self,
         cache: &mut FileCache,
         number: u32,
         upto: i64,
         size_max: usize,
-    ) -> Result<Option<UnitWrite>> {
+    ) -> Option<UnitWrite> {
         let queue = self.queue(number);
         let from = queue.persisted;
         let base = self.file_base(from);
@@ -93,18 +99,23 @@ impl QueueTable {
             .min(base + self.units_per_file)
             .min(from + (size_max / UNIT_SIZE).max(1) as i64);
         if queue.is_dropped || from >= upto {
-            return Ok(None);
+            return None;
         }
-        let file = self.create_file(cache, number, base)?;
         let size = (upto - from) as usize * UNIT_SIZE;
-        Ok(Some(UnitWrite {
+        Some(UnitWrite {
             queue: number,
+            base,
             path: self.file_path(number, base),
-            file,
+            file: cache.get(FileKey::Queue(number, base as u64)),
             at: (from - base) as u64 * UNIT_SIZE as u64,
-            bytes: self.queue(number).tail.get(0..size).to_vec(),
+            bytes: queue.tail.get(0..size).to_vec(),
             upto,
-        }))
+        })
+    }
+
+    /// Takes note of files that were made.
+    pub fn were_created(&mut self, paths: Vec<PathBuf>) {
+        self.created.extend(paths);
     }
 
     /// Files made since the last call.
@@ -113,7 +124,7 @@ impl QueueTable {
     }
 
     /// The write is in its file: its units leave memory.
-    pub fn was_written(&mut self, write: &UnitWrite) {
+    pub fn was_written(&mut self, cache: &mut FileCache, write: &UnitWrite) {
         let queue = &mut self.queues[write.queue as usize];
         if queue.is_dropped || write.upto <= queue.persisted {
             return;
@@ -122,6 +133,10 @@ impl QueueTable {
         queue.tail.drop_front(size);
         queue.persisted = write.upto;
         self.tails_size -= size;
+        if let Some(file) = &write.file {
+            let key = FileKey::Queue(write.queue, write.base as u64);
+            cache.put(key, Arc::clone(file));
+        }
     }
 
     /// Cuts a queue behind its first `count` units, in memory and in its files.

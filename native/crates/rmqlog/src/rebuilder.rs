@@ -252,6 +252,7 @@ impl Job {
                 rebuild.holes = note_holes(shared, files, &found_holes)?;
             }
             let unwritten = {
+                let _files = shared.queue_files();
                 let mut guard = shared.state();
                 let state = &mut *guard;
                 if state.drop_count != *seen_drops {
@@ -285,7 +286,10 @@ impl Job {
 
     /// The log was gone through: the queues are whole now.
     fn end_queues(&mut self, shared: &Shared) -> Result<()> {
-        self.rebuild.begin_new_lives(&mut shared.state())?;
+        {
+            let _files = shared.queue_files();
+            self.rebuild.begin_new_lives(&mut shared.state())?;
+        }
         let floors = shared.state().ongoing.floors.clone();
         for floor in &floors {
             let mut state = shared.state();

@@ -24,6 +24,10 @@ struct Memory {
     is_lazy: bool,
     /// The store's own thread gets nothing yet.
     is_held: bool,
+    /// Files of queues are not made yet.
+    holds_queues: bool,
+    /// One is wanted.
+    is_making: bool,
 }
 
 #[derive(Clone, Default)]
@@ -54,6 +58,26 @@ impl ColdDisk {
     pub fn let_go(&self) {
         self.memory.lock().unwrap().is_held = false;
         self.let_go.notify_all();
+    }
+
+    /// Files of queues are not made before they are let go.
+    pub fn hold_queues(&self) {
+        self.memory.lock().unwrap().holds_queues = true;
+    }
+
+    pub fn let_queues_go(&self) {
+        self.memory.lock().unwrap().holds_queues = false;
+        self.let_go.notify_all();
+    }
+
+    /// Until a file of a queue is to be made.
+    pub fn until_making(&self) {
+        let memory = self.memory.lock().unwrap();
+        let limit = std::time::Duration::from_secs(10);
+        let waited = self
+            .let_go
+            .wait_timeout_while(memory, limit, |memory| !memory.is_making);
+        assert!(!waited.unwrap().1.timed_out(), "no file of a queue is made");
     }
 
     /// Files below here cannot be read any more.
@@ -192,6 +216,16 @@ impl Disk for ColdDisk {
     }
 
     fn create(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
+        if path
+            .components()
+            .any(|part| part.as_os_str() == "consumequeue")
+        {
+            let mut memory = self.memory.lock().unwrap();
+            memory.is_making = true;
+            self.let_go.notify_all();
+            let held = |memory: &mut Memory| memory.holds_queues;
+            drop(self.let_go.wait_while(memory, held).unwrap());
+        }
         Ok(self.file(path, RealDisk.create(path)?))
     }
 

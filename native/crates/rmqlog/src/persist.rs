@@ -34,6 +34,9 @@ const COPY_COUNT_MAX: usize = 32;
 /// Descriptors held of files that wait for their sync. Of more only the names are kept: ten thousand topics
 /// have more files than a process may have open.
 const HELD_MAX: usize = 256;
+/// Files of queues written or synced one after the other before the index, whose entries wait in memory
+/// meanwhile, gets a turn.
+const FILES_BETWEEN: usize = 1024;
 
 /// Files written since the last sync.
 #[derive(Default)]
@@ -62,8 +65,12 @@ impl Unsynced {
         }
     }
 
-    fn sync(&self, disk: &dyn Disk) -> Result<()> {
-        for (path, held) in &self.files {
+    /// `between`: what else is to be done now and then, as this may take long.
+    fn sync(&self, disk: &dyn Disk, mut between: impl FnMut()) -> Result<()> {
+        for (number, (path, held)) in self.files.iter().enumerate() {
+            if number % FILES_BETWEEN == FILES_BETWEEN - 1 {
+                between();
+            }
             let synced = match held {
                 Some(file) => file.sync_data(),
                 // A lost page is told to who opens the file later, too, as long as nobody was told.
@@ -78,6 +85,7 @@ impl Unsynced {
         Ok(())
     }
 
+    /// Nothing of it is to be synced any more.
     fn clear(&mut self) {
         *self = Unsynced::default();
     }
@@ -421,7 +429,12 @@ fn write_queues_from(
     // The last one begun, if not all of it is written, and up to where: what comes meanwhile is the next
     // round's.
     let mut rest: Option<(u32, i64)> = None;
+    let mut written_count = 0;
     loop {
+        if written_count > FILES_BETWEEN {
+            written_count = 0;
+            write_index(shared, progress, false)?;
+        }
         let _files = shared.queue_files();
         let mut writes = Vec::new();
         let file_size = {
@@ -456,6 +469,7 @@ fn write_queues_from(
         if writes.is_empty() {
             return Ok(());
         }
+        written_count += writes.len();
         let mut created = Vec::new();
         let written = writes
             .iter_mut()
@@ -524,7 +538,11 @@ pub fn settle(shared: &Shared, progress: &mut Progress) -> Result<()> {
 
 /// Syncs everything written since the last time, names of new files included.
 fn sync_files(shared: &Shared, progress: &mut Progress) -> Result<()> {
-    progress.unsynced.sync(&*shared.disk)?;
+    // What is written meanwhile is the next sync's.
+    let unsynced = std::mem::take(&mut progress.unsynced);
+    unsynced.sync(&*shared.disk, || {
+        drop(write_index(shared, progress, false)); // what fails is told in the next round
+    })?;
     if progress.has_inherited {
         for name in ["consumequeue", "index", "pyromq/crc"] {
             sync_tree(shared, &shared.settings.root.join(name))?;
@@ -545,7 +563,6 @@ fn sync_files(shared: &Shared, progress: &mut Progress) -> Result<()> {
     for dir in dirs.iter().filter(|dir| shared.disk.exists(dir)) {
         sync_dir(shared, dir)?;
     }
-    progress.unsynced.clear();
     Ok(())
 }
 
@@ -636,9 +653,9 @@ mod tests {
         // One that is only a name and gone was dropped; one that cannot be opened fails the sync.
         let last = dir.join(format!("{:04}", HELD_MAX + 39));
         std::fs::remove_file(&last).unwrap();
-        assert!(unsynced.sync(&RealDisk).is_ok());
+        assert!(unsynced.sync(&RealDisk, || ()).is_ok());
         std::fs::create_dir(&last).unwrap();
-        assert!(unsynced.sync(&RealDisk).is_err());
+        assert!(unsynced.sync(&RealDisk, || ()).is_err());
         std::fs::remove_dir_all(&dir).unwrap();
     }
 

@@ -55,6 +55,9 @@ pub struct Shared {
     /// Held while files of queues are made, written, cut or removed, and taken before `state` and after `note`:
     /// one that goes must not come back by a write that was on its way.
     queue_files: Mutex<()>,
+    /// Held by who gets them next: the persister takes them again as soon as it has let them go, and others
+    /// would wait until it has been to all queues.
+    queue_files_next: Mutex<()>,
     /// Why the persister's last round failed, if it did; it tries again.
     persist_failure: Mutex<Option<String>>,
 }
@@ -68,6 +71,7 @@ impl Shared {
             progress: Mutex::new(Progress::new(Marker::default())),
             note: Mutex::new(()),
             queue_files: Mutex::new(()),
+            queue_files_next: Mutex::new(()),
             persist_failure: Mutex::new(None),
         }
     }
@@ -89,6 +93,10 @@ impl Shared {
     }
 
     pub fn queue_files(&self) -> MutexGuard<'_, ()> {
+        let _next = self
+            .queue_files_next
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         self.queue_files
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -127,6 +135,7 @@ impl Engine {
         !matches!(shared.state.try_lock(), Err(WouldBlock))
             && !matches!(shared.progress.try_lock(), Err(WouldBlock))
             && !matches!(shared.note.try_lock(), Err(WouldBlock))
+            && !matches!(shared.queue_files_next.try_lock(), Err(WouldBlock))
             && !matches!(shared.queue_files.try_lock(), Err(WouldBlock))
     }
 

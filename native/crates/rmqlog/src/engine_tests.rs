@@ -3,6 +3,7 @@
 
 use std::io;
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{channel, Receiver, Sender};
 use std::time::Instant;
 
@@ -10,24 +11,45 @@ use super::*;
 use crate::disk::{DiskFile, Entry, RealDisk};
 use crate::faults;
 use crate::marker::QueuesFile;
+use crate::persist::COPY_COUNT_MAX;
 
-/// Stops the first write of a `queues` file once it is armed: says so, and goes on when told to.
-struct HeldNotes {
-    held: Mutex<Option<(Sender<()>, Receiver<()>)>>,
+/// Stops the first making of a file, or sync of a directory, whose path ends so, once it is armed: says so,
+/// and goes on when told to.
+#[derive(Default)]
+struct HeldDisk {
+    held: Mutex<Option<(&'static str, Sender<()>, Receiver<()>)>>,
+    /// Files of queues that were made.
+    made_count: AtomicUsize,
 }
 
-impl Disk for HeldNotes {
+impl HeldDisk {
+    /// Told when it stops, and by whom it goes on.
+    fn arm(&self, end: &'static str) -> (Receiver<()>, Sender<()>) {
+        let (begun, has_begun) = channel();
+        let (go_on, may_go_on) = channel();
+        *self.held.lock().unwrap() = Some((end, begun, may_go_on));
+        (has_begun, go_on)
+    }
+
+    fn come_by(&self, path: &Path) {
+        let is_it = |held: &mut (&str, _, _)| path.ends_with(held.0);
+        let held = self.held.lock().unwrap().take_if(is_it);
+        if let Some((_, begun, go_on)) = held {
+            begun.send(()).unwrap();
+            go_on.recv().unwrap();
+        }
+    }
+}
+
+impl Disk for HeldDisk {
     fn open(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
         RealDisk.open(path)
     }
     fn create(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
-        if path.ends_with("pyromq/queues.new") {
-            let held = self.held.lock().unwrap().take();
-            if let Some((begun, go_on)) = held {
-                begun.send(()).unwrap();
-                go_on.recv().unwrap();
-            }
-        }
+        self.come_by(path);
+        let is_queue = path.iter().any(|part| part == "consumequeue");
+        self.made_count
+            .fetch_add(usize::from(is_queue), Ordering::Relaxed);
         RealDisk.create(path)
     }
     fn list(&self, dir: &Path) -> io::Result<Vec<Entry>> {
@@ -49,6 +71,7 @@ impl Disk for HeldNotes {
         RealDisk.rename(from, to)
     }
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        self.come_by(dir);
         RealDisk.sync_dir(dir)
     }
     fn boot_id(&self) -> Option<String> {
@@ -84,11 +107,15 @@ fn store(engine: &Engine) -> u64 {
 }
 
 fn store_in(engine: &Engine, queue_id: i32, body: &[u8]) -> u64 {
+    store_with(engine, queue_id, body, b"")
+}
+
+fn store_with(engine: &Engine, queue_id: i32, body: &[u8], properties: &[u8]) -> u64 {
     let message = Message {
         topic: b"Topic",
         queue_id,
         body,
-        properties: b"",
+        properties,
         flag: 0,
         sys_flag: 0,
         born_timestamp_ms: 1,
@@ -138,15 +165,11 @@ fn queue_units_whose_sync_failed_are_never_called_safe() {
 #[test]
 fn a_drop_while_the_persister_writes_its_note_is_not_forgotten() {
     let root = fresh_root("note");
-    let disk = Arc::new(HeldNotes {
-        held: Mutex::new(None),
-    });
+    let disk = Arc::new(HeldDisk::default());
     let engine = Engine::open(Arc::clone(&disk) as Arc<dyn Disk>, settings(&root)).unwrap();
     store(&engine);
-    let (begun, has_begun) = channel();
-    let (go_on, may_go_on) = channel();
     let (dropped, was_dropped) = channel();
-    *disk.held.lock().unwrap() = Some((begun, may_go_on));
+    let (has_begun, go_on) = disk.arm("pyromq/queues.new");
     std::thread::scope(|scope| {
         scope.spawn(|| persist_and_sync(&engine).unwrap());
         has_begun.recv().unwrap();
@@ -161,6 +184,81 @@ fn a_drop_while_the_persister_writes_its_note_is_not_forgotten() {
     let note = QueuesFile::read(&RealDisk, &root).unwrap().unwrap();
     let names: Vec<&str> = note.dropped.iter().map(|gone| &*gone.topic).collect();
     assert_eq!(names, ["Topic"]);
+    drop(engine);
+    std::fs::remove_dir_all(&root).unwrap();
+}
+
+#[test]
+fn a_drop_does_not_wait_until_the_persister_has_been_to_all_queues() {
+    let root = fresh_root("turn");
+    let disk = Arc::new(HeldDisk::default());
+    let engine = Engine::open(Arc::clone(&disk) as Arc<dyn Disk>, settings(&root)).unwrap();
+    for id in 0..5 * COPY_COUNT_MAX {
+        store_in(&engine, id as i32, b"body");
+    }
+    let (has_begun, go_on) = disk.arm("Topic/0/00000000000000000000");
+    std::thread::scope(|scope| {
+        scope.spawn(|| persist_and_sync(&engine).unwrap());
+        has_begun.recv().unwrap();
+        scope.spawn(|| engine.drop_topic("Topic").unwrap());
+        let limit = Instant::now() + Duration::from_secs(10);
+        let is_waiting = || engine.shared.queue_files_next.try_lock().is_err();
+        while !is_waiting() && Instant::now() < limit {
+            std::thread::yield_now();
+        }
+        go_on.send(()).unwrap();
+    });
+    let made_count = disk.made_count.load(Ordering::Relaxed);
+    assert_eq!(made_count, COPY_COUNT_MAX); // those on their way
+    assert!(!root.join("consumequeue/Topic").exists());
+    engine.close().unwrap();
+    drop(engine);
+    std::fs::remove_dir_all(&root).unwrap();
+}
+
+/// A sync that fails is the last one until the next start; what a dropped topic takes away is no failure.
+#[test]
+fn a_directory_that_goes_while_it_is_synced_ends_no_syncs() {
+    let root = fresh_root("gone");
+    let disk = Arc::new(HeldDisk::default());
+    let engine = Engine::open(Arc::clone(&disk) as Arc<dyn Disk>, settings(&root)).unwrap();
+    store(&engine);
+    persist_and_sync(&engine).unwrap();
+    store_in(&engine, 1, b"body");
+    let (has_begun, go_on) = disk.arm("consumequeue/Topic/1");
+    std::thread::scope(|scope| {
+        let syncing = scope.spawn(|| persist_and_sync(&engine));
+        has_begun.recv().unwrap();
+        engine.drop_topic("Topic").unwrap();
+        go_on.send(()).unwrap();
+        syncing.join().unwrap().unwrap();
+    });
+    let end = store(&engine);
+    persist_and_sync(&engine).unwrap();
+    let marker = Marker::read(&RealDisk, &root).unwrap().unwrap();
+    assert_eq!(marker.synced.log_to, end);
+    engine.close().unwrap();
+    drop(engine);
+    std::fs::remove_dir_all(&root).unwrap();
+}
+
+#[test]
+fn queues_are_written_while_the_index_cannot_be() {
+    const QUEUE_COUNT: i32 = 100;
+    let root = fresh_root("index");
+    let (disk, faults) = faults::FaultyDisk::with_faults();
+    let engine = Engine::open(disk, settings(&root)).unwrap();
+    for id in 0..QUEUE_COUNT {
+        store_with(&engine, id, b"body", b"KEYS\x01key\x02");
+    }
+    faults.set(|plan| plan.write = Some(("/index/".into(), 0, libc::EIO)));
+    assert!(persist_and_sync(&engine).is_err());
+    for id in 0..QUEUE_COUNT {
+        let path = root.join(format!("consumequeue/Topic/{id}/00000000000000000000"));
+        assert!(path.exists(), "{path:?}");
+    }
+    faults.set(|plan| plan.write = None);
+    engine.close().unwrap();
     drop(engine);
     std::fs::remove_dir_all(&root).unwrap();
 }

@@ -29,14 +29,14 @@ const SYNC_INTERVAL: Duration = if cfg!(feature = "failpoints") {
 };
 /// Unwritten queue units copied while the caller's thread may have to wait: in bytes, and in files.
 const COPY_SIZE_MAX: usize = 1 << 20;
-const COPY_COUNT_MAX: usize = 32;
+pub(crate) const COPY_COUNT_MAX: usize = 32;
 
 /// Descriptors held of files that wait for their sync. Of more only the names are kept: ten thousand topics
 /// have more files than a process may have open.
 const HELD_MAX: usize = 256;
 /// Files of queues written or synced one after the other before the index, whose entries wait in memory
-/// meanwhile, gets a turn.
-const FILES_BETWEEN: usize = 1024;
+/// meanwhile, gets a turn; few where tests want to see that.
+const FILES_BETWEEN: usize = if cfg!(test) { 3 } else { 1024 };
 
 /// Files written since the last sync.
 #[derive(Default)]
@@ -76,7 +76,7 @@ impl Unsynced {
                 // A lost page is told to who opens the file later, too, as long as nobody was told.
                 None => match disk.open(path).and_then(|file| file.sync_data()) {
                     // A dropped topic has taken its files away.
-                    Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+                    Err(error) if is_gone(&error) => Ok(()),
                     answer => answer,
                 },
             };
@@ -433,7 +433,8 @@ fn write_queues_from(
     loop {
         if written_count > FILES_BETWEEN {
             written_count = 0;
-            write_index(shared, progress, false)?;
+            // What fails is told behind the queues, which do not wait for it.
+            drop(write_index(shared, progress, false));
         }
         let _files = shared.queue_files();
         let mut writes = Vec::new();
@@ -560,10 +561,17 @@ fn sync_files(shared: &Shared, progress: &mut Progress) -> Result<()> {
         dirs.extend(inside.map(Path::to_path_buf));
         dirs.insert(shared.settings.root.clone());
     }
-    for dir in dirs.iter().filter(|dir| shared.disk.exists(dir)) {
-        sync_dir(shared, dir)?;
+    for dir in &dirs {
+        match shared.disk.sync_dir(dir) {
+            Err(error) if !is_gone(&error) => return Err(failed("sync", dir, &error)),
+            _ => {} // a topic that is dropped may take it away at any time
+        }
     }
     Ok(())
+}
+
+fn is_gone(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::NotFound
 }
 
 fn sync_dir(shared: &Shared, dir: &Path) -> Result<()> {
@@ -576,7 +584,6 @@ fn sync_dir(shared: &Shared, dir: &Path) -> Result<()> {
 /// Syncs a directory with all that is in it, as it is now. A topic dropped meanwhile may take its
 /// files away.
 fn sync_tree(shared: &Shared, top: &Path) -> Result<()> {
-    let is_gone = |error: &io::Error| error.kind() == io::ErrorKind::NotFound;
     let mut dirs = vec![top.to_path_buf()];
     while let Some(dir) = dirs.pop() {
         let entries = shared

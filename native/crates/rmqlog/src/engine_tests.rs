@@ -13,11 +13,14 @@ use crate::faults;
 use crate::marker::QueuesFile;
 use crate::persist::COPY_COUNT_MAX;
 
+/// How a path ends, who is told, and who says when it goes on.
+type Stop = (&'static str, Sender<()>, Receiver<()>);
+
 /// Stops the first making of a file, or sync of a directory, whose path ends so, once it is armed: says so,
 /// and goes on when told to.
 #[derive(Default)]
 struct HeldDisk {
-    held: Mutex<Option<(&'static str, Sender<()>, Receiver<()>)>>,
+    held: Mutex<Option<Stop>>,
     /// Files of queues that were made.
     made_count: AtomicUsize,
 }
@@ -32,7 +35,7 @@ impl HeldDisk {
     }
 
     fn come_by(&self, path: &Path) {
-        let is_it = |held: &mut (&str, _, _)| path.ends_with(held.0);
+        let is_it = |held: &mut Stop| path.ends_with(held.0);
         let held = self.held.lock().unwrap().take_if(is_it);
         if let Some((_, begun, go_on)) = held {
             begun.send(()).unwrap();

@@ -76,6 +76,7 @@ pub mod settings;
 #[cfg(test)]
 mod sim;
 pub mod state;
+mod unsynced;
 mod window;
 mod writer;
 

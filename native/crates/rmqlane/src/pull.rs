@@ -366,21 +366,7 @@ impl Pulled {
 }
 
 impl Poll {
-    /// A read of what it wants, if nobody else has to look at what was found.
-    #[must_use]
-    pub fn plan(&self, engine: &Engine) -> Option<ReadPlan> {
-        let plan = engine.plan_read(
-            &self.known.topic,
-            self.queue_id,
-            self.queue_offset,
-            self.message_count_max,
-            self.body_size_max,
-            self.known.puller.tags.as_deref(),
-        );
-        plan.ok().filter(|plan| !plan.has_news)
-    }
-
-    /// The same read of what is in memory.
+    /// A read of what it wants, as far as that is in memory, if nobody else has to look at what was found.
     #[must_use]
     pub fn look(&self, engine: &Engine) -> Option<Now<ReadPlan>> {
         let plan = engine.plan_read_now(

@@ -224,8 +224,12 @@ impl Lane {
             self.looked_at += 1;
             // What waits for the device is given back: that it would wait for that once more here helps nobody.
             let may_end = self.pulls.is_current(&poll.known) && !poll.awaits_device;
-            let plan = may_end.then(|| poll.plan(engine)).flatten();
-            let nothing = plan.filter(|plan| is_nothing_new(plan, poll.queue_offset));
+            let nothing = match may_end.then(|| poll.look(engine)).flatten() {
+                Some(Now::Here(plan)) => {
+                    Some(plan).filter(|plan| is_nothing_new(plan, poll.queue_offset))
+                }
+                _ => None,
+            };
             let version = self.version;
             let is_answered = nothing.as_ref().is_some_and(|plan| {
                 self.connections.answer(poll.connection, |out| {

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use common::cold_disk::{await_news, ColdDisk};
 use common::*;
 use polls::{Became, Polls};
-use rmqlane::{Pulled, Woken};
+use rmqlane::{Poll, Pulled, Woken};
 use rmqlog::{Engine, Settings};
 
 const COUNT: i64 = 40;
@@ -51,6 +51,13 @@ fn woken(polls: &mut Polls, engine: &Engine) -> Woken {
         if !woken.answered.is_empty() || !woken.given_back.is_empty() {
             return woken;
         }
+    }
+}
+
+fn only_given_back(told: &Woken) -> &Poll {
+    match &told.given_back[..] {
+        [poll] => poll,
+        _ => panic!("one is given back: {told:?}"),
     }
 }
 
@@ -117,9 +124,7 @@ fn what_a_device_cannot_give_is_left_to_the_verb() {
     assert!(polls.waits(&engine, 0, 5, 0));
     polls.lane.begin_waits(100);
     let told = woken(&mut polls, &engine);
-    let [poll] = &told.given_back[..] else {
-        panic!("one is given back: {told:?}");
-    };
+    let poll = only_given_back(&told);
     assert_eq!((poll.queue_offset, &*poll.frame), (5, &b"frame"[..]));
     assert_eq!(poll.deadline_ms, 0, "it does not wait any more");
     assert_eq!(disk.fetch_count(), 4 + 1, "its queue's files, once the log");
@@ -221,9 +226,7 @@ fn a_pull_that_wants_nothing_of_much_looks_at_no_more_than_its_verb() {
     polls.allow(Some(vec![1]));
     assert!(polls.waits(&engine, 0, 5, 0));
     let told = woken(&mut polls, &engine);
-    let [poll] = &told.given_back[..] else {
-        panic!("one is given back: {told:?}");
-    };
+    let poll = only_given_back(&told);
     assert_eq!((poll.queue_offset, poll.deadline_ms), (5, 0));
     assert_eq!(disk.waits(), waits);
 }
@@ -238,9 +241,7 @@ fn a_pull_that_wants_nothing_of_what_is_there_does_not_wait_on() {
     assert!(polls.waits(&engine, 0, 5, 0));
     polls.lane.begin_waits(100);
     let told = woken(&mut polls, &engine);
-    let [poll] = &told.given_back[..] else {
-        panic!("one is given back: {told:?}");
-    };
+    let poll = only_given_back(&told);
     assert_eq!((poll.queue_offset, poll.deadline_ms), (5, 0));
 }
 
